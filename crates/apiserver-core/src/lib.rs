@@ -1,0 +1,1 @@
+//! The write and read path of the API server as functions; decides only.

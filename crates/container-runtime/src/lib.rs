@@ -1,0 +1,1 @@
+//! Pod sandboxes and containers: trait, libcontainer helper process, in-memory twin.

@@ -1,0 +1,1 @@
+//! One module per controller, each plan(view, now) -> Plan; decides only.

@@ -1,0 +1,1 @@
+//! Async shells of the controllers.

@@ -1,0 +1,1 @@
+//! DNS over UDP and TCP for pods, answered by dns-core.

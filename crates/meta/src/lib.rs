@@ -1,0 +1,14 @@
+//! Words everybody uses.
+//!
+//! Here live the small value types that every room shares: identifiers, revisions, the `metav1.Status` error, label
+//! selectors, quantities. Object types and the kind table are not here but in `api`. Start with [`Status`] and
+//! [`ResourceId`].
+
+mod identity;
+mod status;
+
+pub use identity::{ObjectId, ResourceId, ResourceVersion, Uid};
+pub use status::{Cause, Reason, Status, StatusDetails};
+
+/// A moment in UTC; the API prints it as RFC 3339 with whole seconds.
+pub type Timestamp = jiff::Timestamp;

@@ -1,0 +1,2 @@
+//! The binary: flags, commands, terminal output.
+fn main() {}

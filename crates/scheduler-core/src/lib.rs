@@ -1,0 +1,1 @@
+//! Snapshot, filter, score, bind; decides only.

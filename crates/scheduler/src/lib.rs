@@ -1,0 +1,1 @@
+//! Async shell of the scheduler.

@@ -1,0 +1,1 @@
+//! Assembly only: a Config in, parts started in order, stopped in reverse.

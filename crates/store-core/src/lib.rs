@@ -1,0 +1,1 @@
+//! Revisions, multi-version index, transactions, watch positions and compaction over opaque bytes; decides only.

@@ -1,0 +1,1 @@
+//! store-core on an engine: group commit on redb, in-memory twin.
