@@ -14,9 +14,7 @@ use meta::{ObjectId, ResourceId, ResourceVersion, Status, Uid};
 use serde_json::Value;
 use std::sync::Arc;
 
-pub use node::{
-    ExecExit, ExecRequest, ExecSession, LogRequest, NodeStreams, TerminalSize,
-};
+pub use node::{ExecExit, ExecRequest, ExecSession, LogRequest, NodeStreams, TerminalSize};
 pub use object::Object;
 
 /// The objects of one resource, in one namespace or in all.

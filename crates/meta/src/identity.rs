@@ -42,29 +42,17 @@ pub struct ResourceId {
 impl ResourceId {
     /// A resource known at compile time.
     pub const fn of(group: &'static str, version: &'static str, resource: &'static str) -> Self {
-        Self {
-            group: Cow::Borrowed(group),
-            version: Cow::Borrowed(version),
-            resource: Cow::Borrowed(resource),
-        }
+        Self { group: Cow::Borrowed(group), version: Cow::Borrowed(version), resource: Cow::Borrowed(resource) }
     }
 
     /// `apps/v1`, or `v1` for the core group: what stands in `apiVersion`.
     pub fn group_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.to_string()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// `statefulsets.apps`, or `pods` for the core group: how error texts name a resource.
     pub fn group_resource(&self) -> String {
-        if self.group.is_empty() {
-            self.resource.to_string()
-        } else {
-            format!("{}.{}", self.resource, self.group)
-        }
+        if self.group.is_empty() { self.resource.to_string() } else { format!("{}.{}", self.resource, self.group) }
     }
 }
 

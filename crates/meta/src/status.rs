@@ -133,13 +133,7 @@ impl fmt::Display for Status {
 impl Status {
     /// A status with the reason's own code and no details.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            code: reason.code(),
-            reason: Some(reason),
-            message: message.into(),
-            details: None,
-            continue_token: None,
-        }
+        Self { code: reason.code(), reason: Some(reason), message: message.into(), details: None, continue_token: None }
     }
 
     /// 400 `BadRequest`.
@@ -154,27 +148,20 @@ impl Status {
 
     /// 404 `NotFound` for one object.
     pub fn not_found(resource: &crate::ResourceId, name: &str) -> Self {
-        Self::new(Reason::NotFound, format!("{} \"{name}\" not found", resource.group_resource()))
-            .about(resource, name)
+        Self::new(Reason::NotFound, format!("{} \"{name}\" not found", resource.group_resource())).about(resource, name)
     }
 
     /// 409 `AlreadyExists` for one object.
     pub fn already_exists(resource: &crate::ResourceId, name: &str) -> Self {
-        Self::new(
-            Reason::AlreadyExists,
-            format!("{} \"{name}\" already exists", resource.group_resource()),
-        )
-        .about(resource, name)
+        Self::new(Reason::AlreadyExists, format!("{} \"{name}\" already exists", resource.group_resource()))
+            .about(resource, name)
     }
 
     /// 409 `Conflict`: upstream's sentence with the given cause at its end.
     pub fn conflict(resource: &crate::ResourceId, name: &str, why: impl fmt::Display) -> Self {
         let about = resource.group_resource();
-        Self::new(
-            Reason::Conflict,
-            format!("Operation cannot be fulfilled on {about} \"{name}\": {why}"),
-        )
-        .about(resource, name)
+        Self::new(Reason::Conflict, format!("Operation cannot be fulfilled on {about} \"{name}\": {why}"))
+            .about(resource, name)
     }
 
     /// 409 `Conflict` of a stale resourceVersion.
@@ -189,8 +176,7 @@ impl Status {
     /// 403 `Forbidden` by admission.
     pub fn forbidden(resource: &crate::ResourceId, name: &str, why: impl fmt::Display) -> Self {
         let about = resource.group_resource();
-        Self::new(Reason::Forbidden, format!("{about} \"{name}\" is forbidden: {why}"))
-            .about(resource, name)
+        Self::new(Reason::Forbidden, format!("{about} \"{name}\" is forbidden: {why}")).about(resource, name)
     }
 
     /// Fills `details` with the resource and name.
