@@ -5,9 +5,11 @@
 //! [`ResourceId`].
 
 mod identity;
+pub mod quantity;
 mod status;
 
 pub use identity::{ObjectId, ResourceId, ResourceVersion, Uid};
+pub use quantity::{Quantity, QuantityError};
 pub use status::{Cause, Reason, Status, StatusDetails};
 
 /// A moment in UTC; the API prints it as RFC 3339 with whole seconds.
