@@ -6,10 +6,12 @@
 
 mod identity;
 pub mod quantity;
+pub mod selector;
 mod status;
 
 pub use identity::{ObjectId, ResourceId, ResourceVersion, Uid};
 pub use quantity::{Quantity, QuantityError};
+pub use selector::{LabelSelector, Labels, SelectorError};
 pub use status::{Cause, Reason, Status, StatusDetails};
 
 /// A moment in UTC; the API prints it as RFC 3339 with whole seconds.
