@@ -1,2 +1,56 @@
-//! All automation.
-fn main() {}
+//! All automation of the project, in Rust: `cargo xtask ci | tidy | demo | bench | codegen`.
+
+mod bench;
+mod build;
+mod ci;
+mod codegen;
+mod codegen;
+mod demo;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "All automation of the project")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything CI runs: format, lints, tests, the rules of `tidy`, and the scenarios with real programs
+    Ci(ci::Args),
+    /// The project's own rules: layers, file sizes, forbidden words
+    Tidy,
+    /// The main job on a fresh machine: three real Redis pods from YAML to ready
+    Demo(demo::Args),
+    /// The benchmarks; writes the table of docs/benchmarks.md
+    Bench(bench::Args),
+    /// Rebuilds the schema table of `crates/api` from upstream's published definitions (needs pip and go)
+    Codegen(codegen::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Ci(args) => ci::run(&args),
+        Command::Tidy => tidy::run(),
+        Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Codegen(args) => codegen::run(&args),
+        Command::Codegen(args) => codegen::run(&args),
+    }
+}

@@ -74,12 +74,17 @@ impl Cluster {
     /// # Errors
     /// If the program cannot be run.
     pub fn up(&self, up: &Up) -> Result<Output> {
+        run(&mut self.up_command(up))
+    }
+
+    /// The command of [`Cluster::up`], for a caller that shows its output.
+    pub fn up_command(&self, up: &Up) -> Command {
         let mut command = self.roadstead(&["up", "--listen", "127.0.0.1:0"]);
         for file in &up.files {
             command.arg("-f").arg(file);
         }
         command.args(&up.arguments);
-        run(&mut command)
+        command
     }
 
     /// Imports an image archive.

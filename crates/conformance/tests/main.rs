@@ -1,0 +1,9 @@
+//! The scenarios: the running binary judged by kubectl, redis and real containers.
+//!
+//! `cargo xtask ci` installs what they need and says which binary is judged.
+
+mod bad_input;
+mod clusters;
+mod kubectl;
+mod redis;
+mod support;

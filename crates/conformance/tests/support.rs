@@ -1,0 +1,94 @@
+//! What scenarios share: the binary, a ready cluster, and waiting for things instead of for time.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use conformance::{Cluster, TestImage, Up, build_image, root_folder};
+
+/// Longest time a scenario waits for one thing; generous, because machines differ.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The binary that is judged.
+pub fn binary() -> PathBuf {
+    match std::env::var_os("ROADSTEAD_BINARY") {
+        Some(path) => path.into(),
+        None => panic!("set ROADSTEAD_BINARY to the roadstead program, or run `cargo xtask ci`, which does"),
+    }
+}
+
+/// A running cluster with the images imported and the manifests applied and ready.
+pub fn cluster(purpose: &str, images: &[TestImage], files: &[&str]) -> Result<Cluster> {
+    let cluster = Cluster::new(&binary(), purpose)?;
+    for image in images {
+        cluster.import(&build_image(*image)?)?;
+    }
+    let files = files.iter().map(|f| root_folder().join(f)).collect();
+    cluster.up(&Up { files, ..Up::default() })?.success().context("roadstead up")?;
+    Ok(cluster)
+}
+
+/// Waits until `look` gives an answer.
+///
+/// # Errors
+/// If it never does; with `what` it was.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if begun.elapsed() > PATIENCE {
+            bail!("waited {PATIENCE:?} in vain for: {what}");
+        }
+        // The thing is behind a foreign program that can only be asked again.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Output of a kubectl call that must succeed.
+pub fn kubectl(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
+    let output = cluster.kubectl(arguments)?;
+    if !output.stderr.is_empty() && output.code == 0 {
+        bail!("kubectl {} warned: {}", arguments.join(" "), output.stderr);
+    }
+    output.success().with_context(|| format!("kubectl {}", arguments.join(" ")))
+}
+
+/// One field of an object, by JSONPath.
+pub fn field(cluster: &Cluster, object: &str, path: &str) -> Result<String> {
+    kubectl(cluster, &["get", object, "-o", &format!("jsonpath={path}")])
+}
+
+/// Waits with kubectl until a condition holds.
+pub fn wait_for(cluster: &Cluster, object: &str, condition: &str) -> Result<()> {
+    kubectl(cluster, &["wait", object, &format!("--for={condition}"), "--timeout=120s"]).map(drop)
+}
+
+/// A program that runs beside the scenario; killed when dropped.
+pub struct Beside(std::process::Child);
+
+impl Beside {
+    /// Starts it; its standard output is collected.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?))
+    }
+
+    /// Stops it and returns what it printed.
+    pub fn stop(mut self) -> Result<String> {
+        self.0.kill()?;
+        let mut text = String::new();
+        if let Some(mut stdout) = self.0.stdout.take() {
+            std::io::Read::read_to_string(&mut stdout, &mut text)?;
+        }
+        Ok(text)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,70 @@
+//! `roadstead image …`: works on the image store directly, whether the cluster runs or not.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use comfy_table::Table;
+use images::{DiskImages, Images};
+
+use crate::cli::{ImageCommand, InstanceArgs};
+use crate::instance::Instance;
+
+/// Does what `image` was asked.
+///
+/// # Errors
+/// With the archive or name that could not be handled.
+pub async fn run(command: &ImageCommand) -> Result<ExitCode> {
+    match command {
+        ImageCommand::Import { instance, archives } => {
+            let store = open(instance)?;
+            for archive in archives {
+                let imported = store.import(archive).await.with_context(|| format!("import {}", archive.display()))?;
+                for image in imported {
+                    println!("imported {} ({})", image.names.join(", "), short(&image.id));
+                }
+            }
+        }
+        ImageCommand::List(instance) => {
+            let mut table = Table::new();
+            table.load_preset(comfy_table::presets::NOTHING).set_header(["NAME", "ID", "SIZE"]);
+            for image in open(instance)?.list().await? {
+                for name in &image.names {
+                    table.add_row([name.clone(), short(&image.id).to_owned(), megabytes(image.size_bytes)]);
+                }
+            }
+            println!("{table}");
+        }
+        ImageCommand::Pull { instance, names } => {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let store = open(instance)?;
+            for name in names {
+                eprintln!("pulling {name}");
+                let image = store.pull(name, &BTreeMap::new()).await?;
+                println!("pulled {name} ({})", short(&image.id));
+            }
+        }
+        ImageCommand::Rm { instance, names } => {
+            let store = open(instance)?;
+            for name in names {
+                store.remove(name).await?;
+                println!("removed {name}");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(instance: &InstanceArgs) -> Result<DiskImages> {
+    let instance = Instance::from_args(instance)?;
+    Ok(DiskImages::open(&server::images_folder(&instance.data))?)
+}
+
+fn short(id: &str) -> &str {
+    let digest = id.strip_prefix("sha256:").unwrap_or(id);
+    digest.get(..12).unwrap_or(digest)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
+}

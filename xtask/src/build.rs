@@ -1,0 +1,69 @@
+//! Building the product with what it needs from Debian.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use conformance::{Tools, root_folder, say};
+
+/// Debian packages without which Roadstead does not build.
+const TO_BUILD: [&str; 3] = ["libseccomp-dev", "gcc", "pkg-config"];
+/// Debian packages without which it does not run.
+const TO_RUN: [&str; 4] = ["nftables", "iproute2", "kmod", "util-linux"];
+
+/// How the product is built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// As tests use it.
+    Dev,
+    /// As users get it.
+    Release,
+}
+
+/// Installs what building and running need.
+///
+/// # Errors
+/// If apt fails.
+pub fn install_packages() -> Result<()> {
+    Tools::install_packages(&TO_BUILD)?;
+    Tools::install_packages(&TO_RUN)
+}
+
+/// Builds the binary; returns its path.
+///
+/// # Errors
+/// If it does not build.
+pub fn build(profile: Profile) -> Result<PathBuf> {
+    install_packages()?;
+    say(match profile {
+        Profile::Dev => "building roadstead",
+        Profile::Release => "building roadstead (release; the first time takes some minutes)",
+    });
+    let mut command = cargo();
+    command.args(["build", "--package", "roadstead"]);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    stream(&mut command)?;
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root_folder().join("target"), PathBuf::from);
+    Ok(folder.join(if profile == Profile::Release { "release" } else { "debug" }).join("roadstead"))
+}
+
+/// A cargo command at the checkout's root.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root_folder());
+    command
+}
+
+/// Runs a command whose output the person at the terminal wants to see.
+///
+/// # Errors
+/// If it fails.
+pub fn stream(command: &mut Command) -> Result<()> {
+    let status = command.status()?;
+    if !status.success() {
+        bail!("{command:?} failed: {status}");
+    }
+    Ok(())
+}

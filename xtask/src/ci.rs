@@ -1,0 +1,53 @@
+//! `cargo xtask ci`: what CI runs, and the README's test command.
+
+use anyhow::Result;
+use conformance::{Kubectl, TestImage, Tools, build_image, say};
+
+use crate::build::{self, Profile, cargo, stream};
+use crate::tidy;
+
+/// Arguments of `ci`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Leave out the scenarios with real containers (they need root)
+    #[arg(long)]
+    without_scenarios: bool,
+}
+
+/// Runs everything; stops at the first failure.
+///
+/// # Errors
+/// The step that failed.
+pub fn run(args: &Args) -> Result<()> {
+    build::install_packages()?;
+    say("format");
+    stream(cargo().args(["fmt", "--all", "--check"]))?;
+    say("the project's own rules");
+    tidy::run()?;
+    say("lints");
+    stream(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    say("documentation");
+    stream(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    say("tests");
+    Tools::install_packages(&["busybox-static", "docker-registry", "skopeo"])?;
+    stream(cargo().args(["test", "--workspace", "--exclude", "conformance", "--quiet"]))?;
+    if !args.without_scenarios {
+        scenarios()?;
+    }
+    say("all green");
+    Ok(())
+}
+
+fn scenarios() -> Result<()> {
+    say("scenarios with real kubectl and real containers");
+    let binary = build::build(Profile::Dev)?;
+    let tools = Tools::new();
+    for which in [Kubectl::Newest, Kubectl::Oldest] {
+        tools.install_kubectl(which)?;
+    }
+    for image in [TestImage::Redis, TestImage::Busybox] {
+        build_image(image)?;
+    }
+    // One at a time: each has a cluster of its own, and two cores are soon full.
+    stream(cargo().args(["test", "--package", "conformance", "--", "--test-threads=1"]).env("ROADSTEAD_BINARY", binary))
+}
