@@ -7,6 +7,7 @@
 
 pub mod kind;
 pub mod resources;
+pub mod schema;
 
 pub use kind::{
     ALL_VERBS, ALL_VERBS_BUT_DELETE_COLLECTION, CREATE_ONLY, DeleteAnswer, GET_PATCH_UPDATE, Generation, Gvk, Kind,

@@ -1,0 +1,2 @@
+//! What every object looks like: one table, generated from upstream's definitions.
+pub mod wire;
