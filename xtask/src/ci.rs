@@ -49,5 +49,9 @@ fn scenarios() -> Result<()> {
         build_image(image)?;
     }
     // One at a time: each has a cluster of its own, and two cores are soon full.
-    stream(cargo().args(["test", "--package", "conformance", "--", "--test-threads=1"]).env("ROADSTEAD_BINARY", binary))
+    stream(
+        cargo()
+            .args(["test", "--package", "conformance", "--test", "scenarios", "--", "--test-threads=1"])
+            .env("ROADSTEAD_BINARY", binary),
+    )
 }

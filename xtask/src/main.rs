@@ -4,7 +4,6 @@ mod bench;
 mod build;
 mod ci;
 mod codegen;
-mod codegen;
 mod demo;
 mod tidy;
 
@@ -49,8 +48,7 @@ fn run(command: Command) -> Result<()> {
         Command::Ci(args) => ci::run(&args),
         Command::Tidy => tidy::run(),
         Command::Demo(args) => demo::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Codegen(args) => codegen::run(&args),
+        Command::Bench(args) => bench::run_all(&args),
         Command::Codegen(args) => codegen::run(&args),
     }
 }
