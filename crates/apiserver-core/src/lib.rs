@@ -1,1 +1,3 @@
 //! The write and read path of the API server as functions; decides only.
+
+pub mod patch;

@@ -1,0 +1,107 @@
+//! JSON patch, RFC 6902 (P-10, P-11).
+
+use json_patch::PatchOperation;
+use meta::{Reason, Status};
+use serde_json::Value;
+
+/// Most operations in one JSON patch.
+pub const JSON_PATCH_OPERATIONS_MAX: usize = 10_000;
+
+/// Most bytes that the `copy` operations of one patch may copy together, counted as JSON text: as large as the largest
+/// request. Without it a short patch could double the document again and again.
+const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// The document after the patch.
+///
+/// # Errors
+/// 400 if the patch is not a list of operations, 413 if there are more than [`JSON_PATCH_OPERATIONS_MAX`], 422 with
+/// upstream's text if an operation fails (a `test` that does not hold included).
+pub fn json_patch(mut document: Value, patch: Value) -> Result<Value, Status> {
+    if let Some(operations) = patch.as_array().map(Vec::len).filter(|&n| n > JSON_PATCH_OPERATIONS_MAX) {
+        let text = format!(
+            "Request entity too large: The allowed maximum operations in a JSON patch is {JSON_PATCH_OPERATIONS_MAX}, \
+             got {operations}"
+        );
+        return Err(Status::new(Reason::RequestEntityTooLarge, text));
+    }
+    let operations: json_patch::Patch =
+        serde_json::from_value(patch).map_err(|error| Status::bad_request(format!("invalid JSON patch: {error}")))?;
+    let mut copied_bytes = 0;
+    for operation in operations.iter() {
+        if let PatchOperation::Copy(copy) = operation {
+            copied_bytes += document.pointer(copy.from.as_str()).map_or(0, |part| part.to_string().len());
+            if copied_bytes > COPIED_BYTES_MAX {
+                return Err(refused());
+            }
+        }
+        // A failed patch leaves a half-patched document, which is dropped.
+        json_patch::patch_unsafe(&mut document, std::slice::from_ref(operation)).map_err(|_| refused())?;
+    }
+    Ok(document)
+}
+
+/// 422 as upstream words it: the library's reason is in no field of the answer.
+fn refused() -> Status {
+    let mut status = Status::new(Reason::Invalid, "the server rejected our request due to an error in our request");
+    status.details = Some(Box::default());
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn patched(patch: Value) -> Result<Value, Status> {
+        let document = json!({ "a": { "b": 1 }, "list": [1, 2], "x/y": "s", "t~": "t" });
+        json_patch(document, patch)
+    }
+
+    #[test]
+    fn every_operation_works() {
+        let out = patched(json!([
+            { "op": "test", "path": "/x~1y", "value": "s" },
+            { "op": "test", "path": "/t~0", "value": "t" },
+            { "op": "add", "path": "/list/-", "value": 3 },
+            { "op": "add", "path": "/list/0", "value": 0 },
+            { "op": "replace", "path": "/a/b", "value": 2 },
+            { "op": "copy", "from": "/a", "path": "/c" },
+            { "op": "move", "from": "/x~1y", "path": "/moved" },
+            { "op": "remove", "path": "/t~0" },
+        ]));
+        let want = json!({ "a": { "b": 2 }, "c": { "b": 2 }, "list": [0, 1, 2, 3], "moved": "s" });
+        assert_eq!(out.expect("every operation is good"), want);
+    }
+
+    #[test]
+    fn a_failing_operation_is_422_without_details() {
+        for operation in [
+            json!({ "op": "test", "path": "/a/b", "value": 2 }),
+            json!({ "op": "replace", "path": "/nothing", "value": 2 }),
+            json!({ "op": "remove", "path": "/nothing" }),
+            json!({ "op": "add", "path": "/nothing/below", "value": 2 }),
+            json!({ "op": "add", "path": "/list/7", "value": 2 }),
+        ] {
+            let status = patched(json!([operation])).expect_err("it fails");
+            assert_eq!(status.code, 422);
+            assert_eq!(status.message, "the server rejected our request due to an error in our request");
+        }
+    }
+
+    #[test]
+    fn a_malformed_patch_is_400_and_an_endless_one_413() {
+        assert_eq!(patched(json!({ "op": "add" })).expect_err("not a list").code, 400);
+        assert_eq!(patched(json!([{ "op": "jump", "path": "" }])).expect_err("no such operation").code, 400);
+        let test = json!({ "op": "test", "path": "/a/b", "value": 1 });
+        assert!(patched(Value::Array(vec![test.clone(); JSON_PATCH_OPERATIONS_MAX])).is_ok());
+        let status = patched(Value::Array(vec![test; JSON_PATCH_OPERATIONS_MAX + 1])).expect_err("one too many");
+        assert_eq!(status.code, 413);
+    }
+
+    #[test]
+    fn copies_cannot_double_the_document_for_ever() {
+        let copy = json!({ "op": "copy", "from": "", "path": "/a/deeper" });
+        let status = patched(Value::Array(vec![copy; 40])).expect_err("it would be terabytes");
+        assert_eq!(status.code, 422);
+    }
+}

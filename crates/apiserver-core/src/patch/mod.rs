@@ -1,0 +1,23 @@
+//! Patches and field ownership.
+//!
+//! [`json`](json_patch), [`merge`](merge_patch) and [`strategic`](strategic_patch) compute the patched tree; the caller
+//! then decodes, defaults, validates and calls [`track`] like for any update. [`apply`] is server-side apply: it
+//! computes tree and `managedFields` together. [`settle`] tells, at the end, whether anything changed at all.
+//!
+//! All are plain functions over [`serde_json::Value`]; what they need of a schema is a [`Place`].
+
+mod apply;
+mod fields;
+mod json;
+mod managed;
+mod merge;
+mod place;
+mod strategic;
+
+pub use apply::{Applied, ApplyRequest, apply};
+pub use fields::{Difference, FieldSet, FieldSetError, difference, stated};
+pub use json::{JSON_PATCH_OPERATIONS_MAX, json_patch};
+pub use managed::{Writer, settle, track};
+pub use merge::merge_patch;
+pub use place::Place;
+pub use strategic::strategic_patch;
