@@ -157,6 +157,11 @@ impl Index {
         self.history.len()
     }
 
+    /// Bytes of superseded records that are remembered.
+    pub fn history_bytes(&self) -> usize {
+        self.history_bytes
+    }
+
     /// Bytes of values in memory: latest states, and superseded ones.
     pub fn resident_bytes(&self) -> (usize, usize) {
         (self.live_bytes, self.superseded_bytes)
@@ -236,9 +241,11 @@ impl Index {
                 revision: version.revision,
                 deleted: version.deleted,
             })),
-            Body::Corrupt => Stored::Corrupt(Box::new(self.quarantine.get(&version.revision).cloned().unwrap_or_else(
-                || Quarantined { key: Some(key.clone()), revision: version.revision, why: "unreadable".to_owned() },
-            ))),
+            Body::Corrupt => {
+                Stored::Corrupt(Box::new(self.quarantine.get(&version.revision).cloned().unwrap_or_else(|| {
+                    Quarantined { key: Some(key.clone()), revision: version.revision, why: "unreadable".to_owned() }
+                })))
+            }
         }
     }
 
@@ -422,7 +429,11 @@ impl Index {
         versions.push_back(Version { revision, created, deleted, bytes, body });
         self.live_bytes -= cooled;
         self.superseded_bytes += cooled;
-        if deleted { self.superseded_bytes += resident } else { self.live_bytes += resident }
+        if deleted {
+            self.superseded_bytes += resident
+        } else {
+            self.live_bytes += resident
+        }
         self.keys_live = self.keys_live + usize::from(!deleted) - usize::from(existed);
         if revision > self.floor() {
             self.history_bytes += freed;

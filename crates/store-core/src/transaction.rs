@@ -55,7 +55,9 @@ impl Op {
     /// The key it is about.
     pub fn key(&self) -> &Key {
         match self {
-            Self::Create { key, .. } | Self::Put { key, .. } | Self::Delete { key, .. } | Self::Require { key, .. } => key,
+            Self::Create { key, .. } | Self::Put { key, .. } | Self::Delete { key, .. } | Self::Require { key, .. } => {
+                key
+            }
         }
     }
 }
@@ -160,10 +162,9 @@ impl TransactionError {
     /// The key over which it failed.
     pub fn key(&self) -> &Key {
         match self {
-            Self::Exists { key, .. }
-            | Self::NotFound { key }
-            | Self::Conflict { key, .. }
-            | Self::Repeated { key } => key,
+            Self::Exists { key, .. } | Self::NotFound { key } | Self::Conflict { key, .. } | Self::Repeated { key } => {
+                key
+            }
         }
     }
 }

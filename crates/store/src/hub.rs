@@ -1,0 +1,211 @@
+//! Hands events to watches: one short ring for each watched prefix, and a position for each watch.
+//!
+//! A watch has no buffer of its own. It takes from its prefix's ring what lies behind its position; if the ring no
+//! longer reaches back that far, it reads the store's history. So memory for each watch is constant, a thousand watches
+//! of one prefix share every event, and the named bound of a slow watch is the history's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use store_core::{Event, Revision};
+use tokio::sync::Notify;
+
+pub(crate) struct Hub {
+    groups: Mutex<Groups>,
+    /// All rings hold everything up to this revision.
+    announced: AtomicU64,
+    closed: AtomicBool,
+    ring_events_max: usize,
+    ring_bytes_max: usize,
+}
+
+#[derive(Default)]
+struct Groups {
+    by_prefix: BTreeMap<Bytes, Arc<Group>>,
+    /// How many prefixes have this length: a key is looked up once for each length.
+    lengths: BTreeMap<usize, usize>,
+    next_watch: u64,
+}
+
+/// All watches of one prefix.
+pub(crate) struct Group {
+    pub(crate) prefix: Bytes,
+    ring: Mutex<Ring>,
+    pub(crate) changed: Notify,
+}
+
+struct Ring {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    /// Every event of the prefix behind this revision is in `events`.
+    complete_from: Revision,
+    positions: BTreeMap<u64, Revision>,
+    /// Length at which to look for events that all watches have taken.
+    trim_at: usize,
+}
+
+const TRIM_AT_MIN: usize = 16;
+
+impl Hub {
+    pub(crate) fn new(revision: Revision, ring_events_max: usize, ring_bytes_max: usize) -> Self {
+        Self {
+            groups: Mutex::default(),
+            announced: AtomicU64::new(revision.0),
+            closed: AtomicBool::new(false),
+            ring_events_max,
+            ring_bytes_max,
+        }
+    }
+
+    fn groups(&self) -> MutexGuard<'_, Groups> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a watch that has seen everything up to `position`. `published` is asked under the hub's lock: a ring that
+    /// begins now holds everything behind it.
+    pub(crate) fn join(
+        &self,
+        prefix: &Bytes,
+        position: Revision,
+        published: impl FnOnce() -> Revision,
+    ) -> (Arc<Group>, u64) {
+        let mut groups = self.groups();
+        let id = groups.next_watch;
+        groups.next_watch += 1;
+        let group = match groups.by_prefix.get(prefix) {
+            Some(group) => group.clone(),
+            None => {
+                let group = Arc::new(Group::new(prefix.clone(), published()));
+                groups.by_prefix.insert(prefix.clone(), group.clone());
+                *groups.lengths.entry(prefix.len()).or_default() += 1;
+                group
+            }
+        };
+        group.ring().positions.insert(id, position);
+        (group, id)
+    }
+
+    /// Takes a watch away, and its group when it was the last one.
+    pub(crate) fn leave(&self, group: &Group, id: u64) {
+        let mut groups = self.groups();
+        let mut ring = group.ring();
+        ring.positions.remove(&id);
+        if ring.positions.is_empty() {
+            groups.by_prefix.remove(&group.prefix);
+            if let Some(count) = groups.lengths.get_mut(&group.prefix.len()) {
+                *count -= 1;
+                if *count == 0 {
+                    groups.lengths.remove(&group.prefix.len());
+                }
+            }
+        }
+    }
+
+    /// Hands out the events of one published batch and wakes whoever watches one of them.
+    pub(crate) fn publish(&self, events: &[Arc<Event>]) {
+        let Some(last) = events.last() else { return };
+        let mut touched: BTreeMap<Bytes, Arc<Group>> = BTreeMap::new();
+        {
+            let groups = self.groups();
+            for event in events {
+                let key = &event.record.key.0;
+                for length in groups.lengths.keys().take_while(|length| **length <= key.len()) {
+                    let Some(group) = groups.by_prefix.get(&key[..*length]) else { continue };
+                    group.ring().push(event.clone(), self.ring_events_max, self.ring_bytes_max);
+                    touched.entry(group.prefix.clone()).or_insert_with(|| group.clone());
+                }
+            }
+            self.announced.store(last.revision().0, Ordering::Release);
+        }
+        for group in touched.values() {
+            group.changed.notify_waiters();
+        }
+    }
+
+    /// Everything up to here is in the rings.
+    pub(crate) fn announced(&self) -> Revision {
+        Revision(self.announced.load(Ordering::Acquire))
+    }
+
+    /// The position of the slowest watch that needs the history.
+    pub(crate) fn hold(&self) -> Option<Revision> {
+        let groups = self.groups();
+        groups.by_prefix.values().filter_map(|group| group.ring().hold()).min()
+    }
+
+    /// Open watches.
+    pub(crate) fn watches(&self) -> usize {
+        self.groups().by_prefix.values().map(|group| group.ring().positions.len()).sum()
+    }
+
+    /// Ends all watches once they have taken what is there.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.groups().by_prefix.values().for_each(|group| group.changed.notify_waiters());
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+impl Group {
+    fn new(prefix: Bytes, complete_from: Revision) -> Self {
+        let ring =
+            Ring { events: VecDeque::new(), bytes: 0, complete_from, positions: BTreeMap::new(), trim_at: TRIM_AT_MIN };
+        Self { prefix, ring: Mutex::new(ring), changed: Notify::new() }
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Up to `max` events behind `position`; `None` if the ring does not reach back to it.
+    pub(crate) fn take(&self, id: u64, position: Revision, max: usize) -> Option<Vec<Arc<Event>>> {
+        let mut ring = self.ring();
+        if position < ring.complete_from {
+            return None;
+        }
+        let first = ring.events.partition_point(|event| event.revision() <= position);
+        let taken: Vec<_> = ring.events.range(first..).take(max).cloned().collect();
+        if let Some(last) = taken.last() {
+            ring.positions.insert(id, last.revision());
+        }
+        Some(taken)
+    }
+
+    /// Notes that a watch has seen everything up to `position`.
+    pub(crate) fn advance(&self, id: u64, position: Revision) {
+        self.ring().positions.insert(id, position);
+    }
+}
+
+impl Ring {
+    fn push(&mut self, event: Arc<Event>, events_max: usize, bytes_max: usize) {
+        self.bytes += event.record.size();
+        self.events.push_back(event);
+        while self.events.len() > events_max || (self.bytes > bytes_max && self.events.len() > 1) {
+            self.pop();
+        }
+        if self.events.len() >= self.trim_at {
+            let taken = self.positions.values().min().copied().unwrap_or(self.complete_from);
+            while self.events.front().is_some_and(|event| event.revision() <= taken) {
+                self.pop();
+            }
+            self.trim_at = TRIM_AT_MIN.max(2 * self.events.len());
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(event) = self.events.pop_front() {
+            self.bytes -= event.record.size();
+            self.complete_from = self.complete_from.max(event.revision());
+        }
+    }
+
+    fn hold(&self) -> Option<Revision> {
+        self.positions.values().copied().filter(|position| *position < self.complete_from).min()
+    }
+}
