@@ -1,0 +1,81 @@
+//! The events that tell what became of an action (section 2.12).
+
+use super::plan::Action;
+use super::view::SetFacts;
+use crate::words::Note;
+
+/// How an action failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// The API's text.
+    pub message: String,
+    /// An object of that name exists: no event (C-87).
+    pub already_exists: bool,
+    /// The state it was planned from is no longer there; the next plan sees the new one: no event.
+    pub conflict: bool,
+}
+
+/// The events for an action's outcome. `skipped` are the actions of its chain that did not happen because of it.
+pub fn report(set: &SetFacts, action: &Action, outcome: Result<(), &Failure>, skipped: &[Action]) -> Vec<Note> {
+    match outcome {
+        Ok(()) => success(set, action).into_iter().collect(),
+        Err(failure) if failure.already_exists || failure.conflict => Vec::new(),
+        Err(failure) => failed(set, action, &failure.message, skipped),
+    }
+}
+
+fn success(set: &SetFacts, action: &Action) -> Option<Note> {
+    let pod_done = |verb: &str, reason, pod: &str| {
+        Note::normal(reason, format!("{verb} Pod {pod} in StatefulSet {} successful", set.name))
+    };
+    match action {
+        Action::CreatePod { name, .. } => Some(pod_done("Create", "SuccessfulCreate", name)),
+        Action::DeletePod { pod, .. } => Some(pod_done("Delete", "SuccessfulDelete", &pod.name)),
+        Action::RepairPod { pod, .. } => Some(pod_done("Update", "SuccessfulUpdate", &pod.name)),
+        Action::CreateClaim { name, ordinal, .. } => Some(Note::normal(
+            "SuccessfulCreate",
+            format!("Create Claim {name} Pod {} in StatefulSet {} success", set.pod_name(*ordinal), set.name),
+        )),
+        Action::ConfirmSet { .. }
+        | Action::AdoptRevision { .. }
+        | Action::AdoptPod { .. }
+        | Action::ReleasePod { .. }
+        | Action::CreateRevision { .. }
+        | Action::RenumberRevision { .. }
+        | Action::DeleteRevision { .. }
+        | Action::SetClaimOwners { .. }
+        | Action::WriteStatus { .. } => None,
+    }
+}
+
+fn failed(set: &SetFacts, action: &Action, error: &str, skipped: &[Action]) -> Vec<Note> {
+    match action {
+        Action::CreatePod { name, .. } => vec![pod_failed("Create", "FailedCreate", name, set, error)],
+        Action::DeletePod { pod, .. } => vec![pod_failed("Delete", "FailedDelete", &pod.name, set, error)],
+        Action::RepairPod { pod, .. } => vec![pod_failed("Update", "FailedUpdate", &pod.name, set, error)],
+        Action::CreateClaim { name, ordinal, .. } => {
+            let pod = set.pod_name(*ordinal);
+            let text = format!("Create Claim {name} for Pod {pod} in StatefulSet {} failed error: {error}", set.name);
+            let mut notes = vec![Note::warning("FailedCreate", text)];
+            if skipped.iter().any(|action| matches!(action, Action::CreatePod { .. })) {
+                let error = format!("failed to create PVC {name}: {error}");
+                notes.push(pod_failed("Create", "FailedCreate", &pod, set, &error));
+            }
+            notes
+        }
+        Action::ConfirmSet { .. }
+        | Action::AdoptRevision { .. }
+        | Action::AdoptPod { .. }
+        | Action::ReleasePod { .. }
+        | Action::CreateRevision { .. }
+        | Action::RenumberRevision { .. }
+        | Action::DeleteRevision { .. }
+        | Action::SetClaimOwners { .. }
+        | Action::WriteStatus { .. } => Vec::new(),
+    }
+}
+
+/// The event of a pod that could not be created, deleted or updated.
+pub(super) fn pod_failed(verb: &str, reason: &'static str, pod: &str, set: &SetFacts, error: &str) -> Note {
+    Note::warning(reason, format!("{verb} Pod {pod} in StatefulSet {} failed error: {error}", set.name))
+}

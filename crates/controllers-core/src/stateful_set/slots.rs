@@ -1,0 +1,339 @@
+//! The walk over the slots and the condemned: creating, replacing, repairing, waiting, scaling down
+//! (sections 2.5 to 2.9).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meta::Timestamp;
+use serde_json::{Value, json};
+
+use super::claims::{self, Owners};
+use super::plan::{Action, Fact, Step, Wait, Why};
+use super::pod;
+use super::revision::{Choice, template_of};
+use super::view::{
+    Ordinal, POD_INDEX_LABEL, POD_NAME_LABEL, Phase, PodFacts, PodManagement, SetFacts, UpdateStrategy, View,
+    missing_slots,
+};
+use crate::words::Note;
+
+/// Most pods that one batch of a Parallel set works on (section 2.6).
+const BATCH_MAX: usize = 500;
+
+/// The state of one planning pass.
+pub(super) struct Walk<'v, 'a> {
+    pub(super) view: &'v View<'a>,
+    pub(super) now: Timestamp,
+    pub(super) choice: &'v Choice,
+    /// Member pods by ordinal.
+    pub(super) pods: BTreeMap<Ordinal, &'v PodFacts<'a>>,
+    pub(super) batches: Vec<Vec<Vec<Action>>>,
+    pub(super) waits: Vec<Wait>,
+    pub(super) notes: Vec<Note>,
+    /// Names of pods that the plan deletes because their revision is not the wanted one.
+    pub(super) outdated: Vec<&'v str>,
+    pub(super) retry: bool,
+}
+
+/// What a slot means for those above it.
+enum Slot {
+    /// Healthy; go on. With what is to be written for it.
+    Fine(Vec<Action>),
+    /// Something is done or waited for: in an ordered set nothing else happens.
+    Blocks(Vec<Action>),
+}
+
+impl<'v, 'a> Walk<'v, 'a> {
+    pub(super) fn new(
+        view: &'v View<'a>,
+        choice: &'v Choice,
+        members: &[&'v PodFacts<'a>],
+        now: Timestamp,
+    ) -> Self {
+        let pods = members.iter().filter_map(|pod| Some((pod.ordinal?, *pod))).collect();
+        Self {
+            view,
+            now,
+            choice,
+            pods,
+            batches: Vec::new(),
+            waits: Vec::new(),
+            notes: Vec::new(),
+            outdated: Vec::new(),
+            retry: false,
+        }
+    }
+
+    pub(super) fn set(&self) -> &'v SetFacts {
+        self.view.set
+    }
+
+    pub(super) fn is_ordered(&self) -> bool {
+        self.set().pod_management == PodManagement::OrderedReady
+    }
+
+    pub(super) fn wait(&mut self, step: Step, on: Fact) {
+        self.waits.push(Wait { step, on });
+    }
+
+    pub(super) fn is_available(&self, pod: &PodFacts<'_>) -> bool {
+        pod.is_available(self.set().min_ready_secs, self.now)
+    }
+
+    /// Fills and mends the slots; `true` if the pass may go on to scaling down.
+    pub(super) fn fill_slots(&mut self) -> bool {
+        let present: BTreeSet<Ordinal> = self.pods.keys().copied().collect();
+        let missing = missing_slots(self.set(), &present);
+        let mut ordinals: Vec<Ordinal> = present.into_iter().filter(|ordinal| self.set().has_slot(*ordinal)).collect();
+        ordinals.extend(missing);
+        ordinals.sort_unstable();
+        let mut chains = Vec::new();
+        let mut blocked_by = None;
+        for ordinal in ordinals {
+            if let Some(on) = blocked_by {
+                self.note_blocked(ordinal, on);
+                continue;
+            }
+            match self.slot(ordinal) {
+                Slot::Fine(actions) => chains.push(actions),
+                Slot::Blocks(actions) => {
+                    chains.push(actions);
+                    if self.is_ordered() {
+                        blocked_by = Some(ordinal);
+                    }
+                }
+            }
+        }
+        chains.retain(|chain| !chain.is_empty());
+        self.push_batches(chains);
+        blocked_by.is_none()
+    }
+
+    /// In an ordered set: why a slot above the first that blocks is not made.
+    fn note_blocked(&mut self, ordinal: Ordinal, by: Ordinal) {
+        if self.pods.contains_key(&ordinal) {
+            return;
+        }
+        let on = match self.pods.get(&by) {
+            None => Fact::Missing(by),
+            Some(pod) if pod.terminating => Fact::Terminating(by),
+            Some(pod) if pod.is_ready() => match pod.available_from(self.set().min_ready_secs) {
+                Some(from) if from > self.now => Fact::NotAvailable(by, from),
+                Some(_) | None => Fact::StorageMismatch(by),
+            },
+            Some(_) => Fact::NotReady(by),
+        };
+        self.wait(Step::Create(ordinal), on);
+    }
+
+    /// Ordered: one chain after the other. Parallel: 1, 2, 4, … at once, so that what fails for one fails for few.
+    fn push_batches(&mut self, mut chains: Vec<Vec<Action>>) {
+        let mut size = 1;
+        while !chains.is_empty() {
+            let rest = chains.split_off(size.min(chains.len()));
+            self.batches.push(std::mem::replace(&mut chains, rest));
+            if !self.is_ordered() {
+                size = (size * 2).min(BATCH_MAX);
+            }
+        }
+    }
+
+    /// The per-slot procedure (section 2.6).
+    fn slot(&mut self, ordinal: Ordinal) -> Slot {
+        let Some(pod) = self.pods.get(&ordinal).copied() else { return Slot::Blocks(self.fill(ordinal)) };
+        if pod.has_ended() {
+            if pod.terminating {
+                self.wait(Step::Replace(ordinal), Fact::Terminating(ordinal));
+                return Slot::Blocks(Vec::new());
+            }
+            self.wait(Step::Replace(ordinal), Fact::Terminating(ordinal));
+            return Slot::Blocks(vec![Action::DeletePod { ordinal, pod: pod.target(), why: Why::Ended }]);
+        }
+        let mut actions = Vec::new();
+        if pod.phase == Phase::Pending {
+            match self.claims(ordinal, Some(pod)) {
+                Ok(written) => actions.extend(written),
+                Err(on) => {
+                    self.retry = true;
+                    self.wait(Step::Settle(ordinal), on);
+                    return Slot::Blocks(Vec::new());
+                }
+            }
+        }
+        if let Some(on) = self.unsettled(ordinal, pod) {
+            self.wait(Step::Settle(ordinal), on);
+            if self.is_ordered() {
+                return Slot::Blocks(actions);
+            }
+        }
+        self.mend(ordinal, pod, actions)
+    }
+
+    /// Why a pod is not yet what an ordered set waits for (C-47).
+    fn unsettled(&self, ordinal: Ordinal, pod: &PodFacts<'_>) -> Option<Fact> {
+        if pod.terminating {
+            return Some(Fact::Terminating(ordinal));
+        }
+        if !pod.is_ready() {
+            return Some(Fact::NotReady(ordinal));
+        }
+        let from = pod.available_from(self.set().min_ready_secs)?;
+        (from > self.now).then_some(Fact::NotAvailable(ordinal, from))
+    }
+
+    /// Makes a missing slot's claims, then its pod (C-43).
+    fn fill(&mut self, ordinal: Ordinal) -> Vec<Action> {
+        let set = self.set();
+        let name = set.pod_name(ordinal);
+        if self.view.taken.contains(name.as_str()) {
+            self.retry = true;
+            self.wait(Step::Create(ordinal), Fact::NameTaken(name));
+            return Vec::new();
+        }
+        let stale = set.claim_templates.iter().map(|template| set.claim_name(template, ordinal)).find(|claim| {
+            self.view.claims.get(claim.as_str()).is_some_and(|claim| claims::is_stale(set, claim, &name))
+        });
+        if let Some(claim) = stale {
+            self.retry = true;
+            self.wait(Step::Create(ordinal), Fact::ClaimStale(claim));
+            return Vec::new();
+        }
+        let mut chain = match self.claims(ordinal, None) {
+            Ok(chain) => chain,
+            Err(on) => {
+                if let Fact::ClaimTerminating(claim) = &on {
+                    let error = format!("pvc {claim} is being deleted");
+                    self.notes.push(super::report::pod_failed("Create", "FailedCreate", &name, set, &error));
+                }
+                self.retry = true;
+                self.wait(Step::Create(ordinal), on);
+                return Vec::new();
+            }
+        };
+        let (revision, template) = self.revision_for_new(ordinal);
+        let body = pod::pod(set, ordinal, &revision, &template);
+        chain.push(Action::CreatePod { ordinal, name, revision, body });
+        self.wait(Step::Settle(ordinal), Fact::Missing(ordinal));
+        chain
+    }
+
+    /// Makes the slot's missing claims, and sets the owners of those that are there (C-46, C-65).
+    fn claims(&mut self, ordinal: Ordinal, pod: Option<&PodFacts<'_>>) -> Result<Vec<Action>, Fact> {
+        let set = self.set();
+        let mut actions = Vec::new();
+        for template in &set.claim_templates {
+            let name = set.claim_name(template, ordinal);
+            match self.view.claims.get(name.as_str()) {
+                None => {
+                    let body = pod::claim(set, ordinal, template, &claims::owners_of_new(set));
+                    actions.push(Action::CreateClaim { ordinal, name, body });
+                }
+                Some(claim) if claim.terminating => return Err(Fact::ClaimTerminating(name)),
+                Some(_) => actions.extend(self.claim_owners(ordinal, &name, pod)),
+            }
+        }
+        Ok(actions)
+    }
+
+    fn claim_owners(&mut self, ordinal: Ordinal, name: &str, pod: Option<&PodFacts<'_>>) -> Option<Action> {
+        let set = self.set();
+        let claim = self.view.claims.get(name)?;
+        match claims::owners(set, claim, pod, &set.pod_name(ordinal)) {
+            Owners::Keep => None,
+            Owners::Write(owners, note) => {
+                self.notes.extend(note);
+                Some(claims::set_owners(ordinal, claim, &owners))
+            }
+        }
+    }
+
+    /// The revision and the template of a new pod (C-44).
+    fn revision_for_new(&self, ordinal: Ordinal) -> (String, Value) {
+        let set = self.set();
+        let on_current = match &set.update_strategy {
+            UpdateStrategy::OnDelete => false,
+            UpdateStrategy::RollingUpdate(None) => {
+                ordinal.0 < set.start.saturating_add(set.status.current_replicas.max(0))
+            }
+            UpdateStrategy::RollingUpdate(Some(block)) => ordinal.0 < set.start.saturating_add(block.partition),
+        };
+        match &self.choice.current_template {
+            Some(template) if on_current => (self.choice.current.clone(), template.clone()),
+            Some(_) | None => {
+                (self.choice.update.clone(), template_of(&set.data.value).unwrap_or_else(|| json!({})))
+            }
+        }
+    }
+
+    /// Puts identity labels and claim owners of an existing pod right (C-50).
+    fn mend(&mut self, ordinal: Ordinal, pod: &PodFacts<'_>, mut actions: Vec<Action>) -> Slot {
+        let set = self.set();
+        if !pod::storage_matches(set, ordinal, pod) {
+            let error = "the pod's volumes are not the set's claims, and a pod's volumes cannot be changed";
+            self.notes.push(super::report::pod_failed("Update", "FailedUpdate", pod.name, set, error));
+            self.wait(Step::Settle(ordinal), Fact::StorageMismatch(ordinal));
+            return Slot::Blocks(actions);
+        }
+        if !pod.identity_matches {
+            let target = pod.target();
+            let mut metadata = target.patch_metadata();
+            metadata["labels"] = json!({POD_NAME_LABEL: pod.name, POD_INDEX_LABEL: ordinal.to_string()});
+            actions.push(Action::RepairPod { ordinal, pod: target, patch: json!({"metadata": metadata}) });
+        }
+        if pod.phase != Phase::Pending {
+            actions.extend(self.all_claim_owners(ordinal, pod));
+        }
+        Slot::Fine(actions)
+    }
+
+    fn all_claim_owners(&mut self, ordinal: Ordinal, pod: &PodFacts<'_>) -> Vec<Action> {
+        let set = self.set();
+        let names: Vec<_> = set.claim_templates.iter().map(|template| set.claim_name(template, ordinal)).collect();
+        names.iter().filter_map(|name| self.claim_owners(ordinal, name, Some(pod))).collect()
+    }
+
+    /// Deletes what is outside the range, highest first; `true` if the pass may go on to the update (section 2.7).
+    pub(super) fn scale_down(&mut self) -> bool {
+        let set = self.set();
+        let condemned: Vec<_> =
+            self.pods.iter().rev().filter(|(ordinal, _)| !set.has_slot(**ordinal)).map(|(o, p)| (*o, *p)).collect();
+        if condemned.is_empty() {
+            return true;
+        }
+        let mut owners = Vec::new();
+        for (ordinal, pod) in &condemned {
+            owners.extend(self.all_claim_owners(*ordinal, pod));
+        }
+        if !owners.is_empty() {
+            // The owners decide what becomes of the data, so they are written before any of these pods goes.
+            self.batches.push(vec![owners]);
+        }
+        let first_unavailable = self.first_unavailable(&condemned);
+        let mut deletions = Vec::new();
+        for (ordinal, pod) in &condemned {
+            let deletion = vec![Action::DeletePod { ordinal: *ordinal, pod: pod.target(), why: Why::ScaledDown }];
+            if self.is_ordered() && self.waits.iter().any(|wait| matches!(wait.step, Step::ScaleDown(_))) {
+                self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(condemned[0].0));
+            } else if pod.terminating {
+                self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(*ordinal));
+            } else if self.is_ordered() && !(pod.is_ready() && self.is_available(pod)) && first_unavailable != Some(*ordinal) {
+                let on = self.unsettled(*ordinal, pod).unwrap_or(Fact::NotReady(*ordinal));
+                self.wait(Step::ScaleDown(*ordinal), on);
+            } else {
+                deletions.push(deletion);
+                self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(*ordinal));
+            }
+        }
+        self.push_batches(deletions);
+        !self.is_ordered()
+    }
+
+    /// The lowest slot that is unavailable, else the lowest condemned pod that is (C-40).
+    fn first_unavailable(&self, condemned: &[(Ordinal, &PodFacts<'_>)]) -> Option<Ordinal> {
+        let set = self.set();
+        let unavailable = |pod: &PodFacts<'_>| pod.terminating || !self.is_available(pod);
+        let in_range =
+            (set.start..set.end()).map(Ordinal).find(|ordinal| self.pods.get(ordinal).is_none_or(|pod| unavailable(pod)));
+        in_range.or_else(|| condemned.iter().rev().find(|(_, pod)| unavailable(pod)).map(|(ordinal, _)| *ordinal))
+    }
+
+}

@@ -1,0 +1,595 @@
+//! What the planner sees: facts about the set and everything near it, checked once where they enter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use meta::{ResourceVersion, Timestamp, Uid};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::revision::RevisionData;
+use crate::selector::{Labels, Selector, UnknownOperator};
+use crate::words::{Target, controller_of, is_terminating};
+
+/// Label that names a pod's ControllerRevision.
+pub const REVISION_LABEL: &str = "controller-revision-hash";
+/// Label that repeats the pod's name.
+pub const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
+/// Label that holds the pod's ordinal.
+pub const POD_INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
+
+/// The number in a pod's name; the identity that outlives the pod.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ordinal(pub i32);
+
+impl std::fmt::Display for Ordinal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `spec.podManagementPolicy`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PodManagement {
+    /// One after the other.
+    OrderedReady,
+    /// All at once.
+    Parallel,
+}
+
+/// `spec.updateStrategy`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UpdateStrategy {
+    /// A pod moves to the update revision when somebody deletes it.
+    OnDelete,
+    /// From the highest ordinal down.
+    RollingUpdate(Option<RollingUpdate>),
+}
+
+/// `spec.updateStrategy.rollingUpdate`; absent and present differ (A-12, C-44).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RollingUpdate {
+    /// Slots below this index (counted from `ordinals.start`) stay on the current revision.
+    pub partition: i32,
+    /// How many pods may be unavailable; `None` is 1.
+    pub max_unavailable: Option<Share>,
+}
+
+/// A count, or percents of the replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Share {
+    /// A count.
+    Count(i32),
+    /// Percents.
+    Percent(i32),
+}
+
+/// What becomes of claims (section 2.9 of the specification).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Retention {
+    /// They stay.
+    Retain,
+    /// They go.
+    Delete,
+}
+
+/// `spec.persistentVolumeClaimRetentionPolicy`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RetentionPolicy {
+    /// When the set is deleted.
+    pub when_deleted: Retention,
+    /// When the ordinal is scaled away.
+    pub when_scaled: Retention,
+}
+
+/// One entry of `spec.volumeClaimTemplates`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ClaimTemplate {
+    /// Its name, which is the volume's name in the pod.
+    pub name: String,
+    /// The whole template.
+    pub body: Value,
+}
+
+/// The status fields that the planner reads and writes.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatusFacts {
+    /// Generation that the status is about.
+    pub observed_generation: i64,
+    /// Pods that exist (C-77).
+    pub replicas: i32,
+    /// Pods that are running and ready (C-78).
+    pub ready_replicas: i32,
+    /// Pods of the current revision (C-79).
+    pub current_replicas: i32,
+    /// Pods of the update revision (C-79).
+    pub updated_replicas: i32,
+    /// Pods that have been ready for `minReadySeconds` (C-78).
+    pub available_replicas: i32,
+    /// Name of the current revision.
+    pub current_revision: String,
+    /// Name of the update revision.
+    pub update_revision: String,
+    /// How often a revision's name was taken by another one's data.
+    pub collision_count: Option<i32>,
+}
+
+/// A StatefulSet.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SetFacts {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: Uid,
+    /// Revision of this state.
+    pub resource_version: ResourceVersion,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Deletion has begun (C-13).
+    pub deleting: bool,
+    /// `metadata.annotations`, copied to new revisions.
+    pub annotations: Labels,
+    /// `spec.replicas`.
+    pub replicas: i32,
+    /// `spec.ordinals.start`.
+    pub start: i32,
+    /// `spec.podManagementPolicy`.
+    pub pod_management: PodManagement,
+    /// `spec.updateStrategy`.
+    pub update_strategy: UpdateStrategy,
+    /// `spec.minReadySeconds`.
+    pub min_ready_secs: i32,
+    /// `spec.revisionHistoryLimit`; negative is no limit.
+    pub history_limit: i32,
+    /// `spec.persistentVolumeClaimRetentionPolicy`.
+    pub retention: RetentionPolicy,
+    /// `spec.selector`.
+    pub selector: Selector,
+    /// `spec.serviceName`.
+    pub service_name: String,
+    /// Labels of the template.
+    pub template_labels: Labels,
+    /// What a revision of the template holds.
+    pub data: RevisionData,
+    /// `spec.volumeClaimTemplates`.
+    pub claim_templates: Vec<ClaimTemplate>,
+    /// The stored status.
+    pub status: StatusFacts,
+}
+
+/// A stored StatefulSet that cannot be planned for.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Not the shape of a StatefulSet.
+    #[error("read a StatefulSet")]
+    Shape(#[from] serde_json::Error),
+    /// The selector is not understood (C-12: logged, not retried).
+    #[error("read spec.selector")]
+    Selector(#[from] UnknownOperator),
+}
+
+#[derive(Deserialize)]
+struct RawSet {
+    metadata: ObjectMeta,
+    spec: RawSpec,
+    #[serde(default)]
+    status: StatusFacts,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawSpec {
+    replicas: Option<i32>,
+    selector: LabelSelector,
+    template: Value,
+    #[serde(default)]
+    volume_claim_templates: Option<Vec<Value>>,
+    service_name: Option<String>,
+    pod_management_policy: Option<String>,
+    update_strategy: Option<RawStrategy>,
+    revision_history_limit: Option<i32>,
+    min_ready_seconds: Option<i32>,
+    persistent_volume_claim_retention_policy: Option<RawRetention>,
+    ordinals: Option<RawOrdinals>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct RawStrategy {
+    r#type: Option<String>,
+    rolling_update: Option<RawRolling>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawRolling {
+    partition: Option<i32>,
+    max_unavailable: Option<IntOrString>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct RawRetention {
+    when_deleted: Option<String>,
+    when_scaled: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawOrdinals {
+    start: Option<i32>,
+}
+
+impl SetFacts {
+    /// Reads a StatefulSet from its stored JSON.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read(json: &[u8], resource_version: ResourceVersion) -> Result<Self, ReadError> {
+        let RawSet { metadata, spec, status } = serde_json::from_slice(json)?;
+        let retention = spec.persistent_volume_claim_retention_policy.unwrap_or_default();
+        let template_labels = spec
+            .template
+            .pointer("/metadata/labels")
+            .map(|labels| serde_json::from_value(labels.clone()))
+            .transpose()?
+            .unwrap_or_default();
+        Ok(Self {
+            deleting: is_terminating(&metadata),
+            namespace: metadata.namespace.unwrap_or_default(),
+            name: metadata.name.unwrap_or_default(),
+            uid: Uid(metadata.uid.unwrap_or_default()),
+            resource_version,
+            generation: metadata.generation.unwrap_or_default(),
+            annotations: metadata.annotations.unwrap_or_default(),
+            replicas: spec.replicas.unwrap_or(1).max(0),
+            start: spec.ordinals.and_then(|ordinals| ordinals.start).unwrap_or(0).max(0),
+            pod_management: match spec.pod_management_policy.as_deref() {
+                Some("Parallel") => PodManagement::Parallel,
+                _ => PodManagement::OrderedReady,
+            },
+            update_strategy: strategy(spec.update_strategy.unwrap_or_default()),
+            min_ready_secs: spec.min_ready_seconds.unwrap_or(0),
+            history_limit: spec.revision_history_limit.unwrap_or(10),
+            retention: RetentionPolicy {
+                when_deleted: retention_of(retention.when_deleted.as_deref()),
+                when_scaled: retention_of(retention.when_scaled.as_deref()),
+            },
+            selector: Selector::parse(&spec.selector)?,
+            service_name: spec.service_name.unwrap_or_default(),
+            template_labels,
+            data: RevisionData::of_template(spec.template),
+            claim_templates: spec.volume_claim_templates.into_iter().flatten().map(claim_template).collect(),
+            status,
+        })
+    }
+
+    /// The name of a slot's pod.
+    pub fn pod_name(&self, ordinal: Ordinal) -> String {
+        format!("{}-{ordinal}", self.name)
+    }
+
+    /// The name of a slot's claim.
+    pub fn claim_name(&self, template: &ClaimTemplate, ordinal: Ordinal) -> String {
+        format!("{}-{}-{ordinal}", template.name, self.name)
+    }
+
+    /// The first ordinal after the range.
+    pub fn end(&self) -> i32 {
+        self.start.saturating_add(self.replicas)
+    }
+
+    /// Whether an ordinal is a slot: inside the desired range (C-34).
+    pub fn has_slot(&self, ordinal: Ordinal) -> bool {
+        ordinal.0 >= self.start && ordinal.0 < self.end()
+    }
+
+    /// The ordinal in a pod's name, if the name is one that this set gives (C-16).
+    ///
+    /// Unlike upstream `web-01` is not a name of ordinal 1 (C-36): a pod of that name is nobody's slot.
+    pub fn ordinal_of(&self, pod_name: &str) -> Option<Ordinal> {
+        let digits = pod_name.strip_prefix(self.name.as_str())?.strip_prefix('-')?;
+        let canonical = digits == "0" || (!digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()));
+        if canonical { digits.parse().ok().map(Ordinal) } else { None }
+    }
+
+    /// This set as an owner (A-58, C-64).
+    pub fn owner_reference(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: "apps/v1".to_owned(),
+            kind: "StatefulSet".to_owned(),
+            name: self.name.clone(),
+            uid: self.uid.0.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }
+    }
+
+    /// This state, as the precondition of a write.
+    pub fn target(&self) -> Target {
+        Target { name: self.name.clone(), uid: self.uid.clone(), resource_version: self.resource_version }
+    }
+}
+
+fn strategy(raw: RawStrategy) -> UpdateStrategy {
+    if raw.r#type.as_deref() == Some("OnDelete") {
+        return UpdateStrategy::OnDelete;
+    }
+    UpdateStrategy::RollingUpdate(raw.rolling_update.map(|block| RollingUpdate {
+        partition: block.partition.unwrap_or(0).max(0),
+        max_unavailable: block.max_unavailable.and_then(|share| match share {
+            IntOrString::Int(count) => Some(Share::Count(count)),
+            IntOrString::String(text) => text.strip_suffix('%')?.parse().ok().map(Share::Percent),
+        }),
+    }))
+}
+
+fn retention_of(word: Option<&str>) -> Retention {
+    if word == Some("Delete") { Retention::Delete } else { Retention::Retain }
+}
+
+fn claim_template(body: Value) -> ClaimTemplate {
+    let name = body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    ClaimTemplate { name, body }
+}
+
+/// Whose an object is, seen from one set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// Its controller is this very set (UID).
+    ThisSet,
+    /// It has no controller.
+    Nobody,
+    /// Its controller is something else; hands off (C-19).
+    Other,
+}
+
+impl Owner {
+    /// Whose the object with `meta` is.
+    pub fn of(meta: &ObjectMeta, set: &SetFacts) -> Self {
+        match controller_of(meta) {
+            None => Self::Nobody,
+            Some(owner) if owner.uid == set.uid.0 => Self::ThisSet,
+            Some(_) => Self::Other,
+        }
+    }
+}
+
+/// `status.phase` of a pod.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Not all containers have started.
+    Pending,
+    /// Bound and started.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// A container ended badly, or the pod was evicted or rejected.
+    Failed,
+    /// The node is not heard.
+    Unknown,
+}
+
+impl Phase {
+    fn of(word: &str) -> Self {
+        match word {
+            "" | "Pending" => Self::Pending,
+            "Running" => Self::Running,
+            "Succeeded" => Self::Succeeded,
+            "Failed" => Self::Failed,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// A pod near the set: owned by it, or an orphan that it would adopt.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PodFacts<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// UID.
+    pub uid: &'a str,
+    /// Revision of this state.
+    pub resource_version: ResourceVersion,
+    /// The ordinal in its name; `None` if the set gives no such name.
+    pub ordinal: Option<Ordinal>,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its labels match the selector.
+    pub selected: bool,
+    /// Phase.
+    pub phase: Phase,
+    /// Since when its Ready condition is True; `None` if it is not.
+    pub ready_since: Option<Timestamp>,
+    /// Deletion has begun.
+    pub terminating: bool,
+    /// Revision label; empty if missing (C-23).
+    pub revision: &'a str,
+    /// Its pod-name label is its name (C-50).
+    pub identity_matches: bool,
+    /// Volume name and claim name of its claim volumes.
+    pub claim_volumes: Vec<(&'a str, &'a str)>,
+    /// Its owner references, for a release.
+    pub owners: &'a [OwnerReference],
+}
+
+impl<'a> PodFacts<'a> {
+    /// The facts of a pod.
+    pub fn of(pod: &'a Pod, resource_version: ResourceVersion, set: &SetFacts) -> Self {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let labels = pod.metadata.labels.as_ref();
+        let label = |key: &str| labels.and_then(|labels| labels.get(key)).map_or("", String::as_str);
+        let status = pod.status.as_ref();
+        let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        Self {
+            name,
+            uid: pod.metadata.uid.as_deref().unwrap_or_default(),
+            resource_version,
+            ordinal: set.ordinal_of(name),
+            owner: Owner::of(&pod.metadata, set),
+            selected: set.selector.selects(labels),
+            phase: Phase::of(status.and_then(|status| status.phase.as_deref()).unwrap_or_default()),
+            ready_since: ready_since(pod),
+            terminating: is_terminating(&pod.metadata),
+            revision: label(REVISION_LABEL),
+            identity_matches: label(POD_NAME_LABEL) == name,
+            claim_volumes: volumes
+                .filter_map(|volume| {
+                    Some((volume.name.as_str(), volume.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+                })
+                .collect(),
+            owners: pod.metadata.owner_references.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// This state, as the precondition of a write.
+    pub fn target(&self) -> Target {
+        Target { name: self.name.to_owned(), uid: Uid(self.uid.to_owned()), resource_version: self.resource_version }
+    }
+
+    /// Running, and its Ready condition is True (C-39).
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Running && self.ready_since.is_some()
+    }
+
+    /// From when on the pod counts as available (C-39); `None` if it is not ready.
+    pub fn available_from(&self, min_ready_secs: i32) -> Option<Timestamp> {
+        let since = self.ready_since?;
+        if min_ready_secs <= 0 {
+            return Some(Timestamp::MIN);
+        }
+        since.checked_add(jiff::SignedDuration::from_secs(i64::from(min_ready_secs))).ok()
+    }
+
+    /// Ready for `min_ready_secs` (C-39).
+    pub fn is_available(&self, min_ready_secs: i32, now: Timestamp) -> bool {
+        self.available_from(min_ready_secs).is_some_and(|from| from <= now)
+    }
+
+    /// Failed or Succeeded: it will never run again.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Failed | Phase::Succeeded)
+    }
+}
+
+fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    Some(ready.last_transition_time.as_ref().map_or(Timestamp::MIN, |time| time.0))
+}
+
+/// A claim with a name that the set would give.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ClaimFacts<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// UID.
+    pub uid: &'a str,
+    /// Revision of this state.
+    pub resource_version: ResourceVersion,
+    /// Deletion has begun.
+    pub terminating: bool,
+    /// Owner references.
+    pub owners: &'a [OwnerReference],
+}
+
+impl<'a> ClaimFacts<'a> {
+    /// The facts of a claim.
+    pub fn of(claim: &'a PersistentVolumeClaim, resource_version: ResourceVersion) -> Self {
+        Self {
+            name: claim.metadata.name.as_deref().unwrap_or_default(),
+            uid: claim.metadata.uid.as_deref().unwrap_or_default(),
+            resource_version,
+            terminating: is_terminating(&claim.metadata),
+            owners: claim.metadata.owner_references.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// This state, as the precondition of a write.
+    pub fn target(&self) -> Target {
+        Target { name: self.name.to_owned(), uid: Uid(self.uid.to_owned()), resource_version: self.resource_version }
+    }
+}
+
+/// A ControllerRevision of the set's namespace.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RevisionFacts<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// UID.
+    pub uid: &'a str,
+    /// Revision of this state (of the store, not of the template).
+    pub resource_version: ResourceVersion,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its labels match the set's selector.
+    pub selected: bool,
+    /// Deletion has begun.
+    pub terminating: bool,
+    /// Its number: the highest is the latest.
+    pub number: i64,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Its data.
+    pub data: &'a Value,
+    /// Owner references.
+    pub owners: &'a [OwnerReference],
+}
+
+impl<'a> RevisionFacts<'a> {
+    /// The facts of a revision.
+    pub fn of(revision: &'a ControllerRevision, resource_version: ResourceVersion, set: &SetFacts) -> Self {
+        Self {
+            name: revision.metadata.name.as_deref().unwrap_or_default(),
+            uid: revision.metadata.uid.as_deref().unwrap_or_default(),
+            resource_version,
+            owner: Owner::of(&revision.metadata, set),
+            selected: set.selector.selects(revision.metadata.labels.as_ref()),
+            terminating: is_terminating(&revision.metadata),
+            number: revision.revision.unwrap_or_default(),
+            created: revision.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            data: &revision.data.0,
+            owners: revision.metadata.owner_references.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// This state, as the precondition of a write.
+    pub fn target(&self) -> Target {
+        Target { name: self.name.to_owned(), uid: Uid(self.uid.to_owned()), resource_version: self.resource_version }
+    }
+}
+
+/// Everything the planner looks at. The caller makes sure that it holds the caller's own last writes (D6).
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// The set.
+    pub set: &'a SetFacts,
+    /// Pods that the set owns, and orphans with a name of the set.
+    pub pods: Vec<PodFacts<'a>>,
+    /// Existing claims among [`wanted_claims`], by name.
+    pub claims: BTreeMap<&'a str, ClaimFacts<'a>>,
+    /// ControllerRevisions of the namespace whose name begins with the set's name, or that the set owns.
+    pub revisions: Vec<RevisionFacts<'a>>,
+    /// Names of existing pods that are not in `pods` though the set would use the name (C-20).
+    pub taken: BTreeSet<&'a str>,
+}
+
+/// Most slots that one plan fills; the rest follow in the next (bounds a plan for absurd `replicas`).
+pub const CREATIONS_MAX: usize = 500;
+
+/// The missing slots, ascending, at most [`CREATIONS_MAX`] of them.
+pub fn missing_slots(set: &SetFacts, present: &BTreeSet<Ordinal>) -> Vec<Ordinal> {
+    (set.start..set.end()).map(Ordinal).filter(|ordinal| !present.contains(ordinal)).take(CREATIONS_MAX).collect()
+}
+
+/// The claims that the planner wants to know about for these ordinals.
+pub fn wanted_claims(set: &SetFacts, ordinals: impl Iterator<Item = Ordinal>) -> Vec<String> {
+    ordinals
+        .flat_map(|ordinal| set.claim_templates.iter().map(move |template| set.claim_name(template, ordinal)))
+        .collect()
+}

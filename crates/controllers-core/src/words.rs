@@ -1,0 +1,75 @@
+//! Words that several controllers share: references to objects, owner references, events.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use meta::{ResourceVersion, Uid};
+use serde_json::{Value, json};
+
+/// One state of one object, as the precondition of a write (S8): the write is refused if the object is another one
+/// (UID) or has changed (resourceVersion).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Target {
+    /// Name; the namespace is the plan's.
+    pub name: String,
+    /// Only this incarnation.
+    pub uid: Uid,
+    /// Only this state.
+    pub resource_version: ResourceVersion,
+}
+
+impl Target {
+    /// The state that `meta` describes.
+    pub fn of(meta: &ObjectMeta, resource_version: ResourceVersion) -> Self {
+        Self {
+            name: meta.name.clone().unwrap_or_default(),
+            uid: Uid(meta.uid.clone().unwrap_or_default()),
+            resource_version,
+        }
+    }
+
+    /// A merge patch of `metadata` that carries the preconditions; put more fields into it.
+    pub fn patch_metadata(&self) -> Value {
+        json!({"uid": self.uid.0, "resourceVersion": self.resource_version.to_string()})
+    }
+}
+
+/// The owner reference with `controller: true`, if there is one.
+pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
+/// Whether deletion has begun.
+pub fn is_terminating(meta: &ObjectMeta) -> bool {
+    meta.deletion_timestamp.is_some()
+}
+
+/// Good news or not, in an event.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Tone {
+    /// As it should be.
+    Normal,
+    /// Somebody may want to look.
+    Warning,
+}
+
+/// An event to record about the object that the plan is for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Note {
+    /// Good news or not.
+    pub tone: Tone,
+    /// Machine-readable reason.
+    pub reason: &'static str,
+    /// Text for people.
+    pub message: String,
+}
+
+impl Note {
+    /// Good news.
+    pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { tone: Tone::Normal, reason, message: message.into() }
+    }
+
+    /// Bad news.
+    pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { tone: Tone::Warning, reason, message: message.into() }
+    }
+}
