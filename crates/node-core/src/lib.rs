@@ -1,1 +1,41 @@
-//! The life of a pod on a node as a machine; decides only.
+//! The life of a pod on a node, as a machine that only decides.
+//!
+//! Here live [`PodMachine`] (events in, actions out, the pod's status at any time) and the pure functions around it:
+//! a container's environment ([`env`]), the files of its volumes ([`files`]), `/etc/hosts` and `/etc/resolv.conf`
+//! ([`hosts`]), what a container runs as ([`run`]), admission on the node ([`admit`]), the order of a node's shutdown
+//! ([`shutdown`]), and the one fact a pod waits for ([`why`]). Not here: clocks, processes, files, sockets; those are
+//! `node-agent`'s. Start with [`PodMachine`], then `container.rs`.
+//!
+//! Two promises are kept here and nowhere else: no two instances of one container name are ever alive at once, and no
+//! instance of a pod is started before the one that had its name is confirmed dead (S1, S2, D7).
+
+pub mod admit;
+mod backoff;
+mod container;
+pub mod env;
+pub mod files;
+pub mod hosts;
+mod machine;
+mod probe;
+pub mod run;
+pub mod shutdown;
+mod status;
+mod step;
+mod stop;
+pub mod why;
+
+pub use backoff::Backoff;
+pub use machine::{Found, FoundContainer, PodMachine, Settings};
+pub use step::{
+    Action, Confirmation, Event, EventType, Exit, ExitCause, Hook, ImageFact, ImageFailure, ProbeKind, ProbeOutcome,
+    Pulled, Record, StartFailure, StopCause,
+};
+
+use std::time::Duration;
+
+use meta::Timestamp;
+
+/// The moment `wait` after `at`; the end of time if that overflows.
+pub(crate) fn after(at: Timestamp, wait: Duration) -> Timestamp {
+    at.checked_add(wait).unwrap_or(Timestamp::MAX)
+}

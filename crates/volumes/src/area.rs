@@ -1,12 +1,10 @@
-//! Mounts that this crate makes on the host: the memory area, memory-backed `emptyDir`s, and bound sub-paths.
+//! Mounts that this crate makes on the host: the memory area, and memory-backed `emptyDir`s.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::VolumeError;
 
@@ -35,13 +33,6 @@ pub(crate) fn mount_memory(path: &Path, size_bytes: Option<u64>, mode: u32) -> R
     let options = CString::new(options).map_err(|_| VolumeError::NotOurs { path: path.to_path_buf() })?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     rustix::mount::mount("tmpfs", path, "tmpfs", flags, Some(options.as_c_str())).map_err(VolumeError::io(doing))
-}
-
-/// Binds the very file behind a descriptor onto a path.
-pub(crate) fn bind(source: BorrowedFd<'_>, target: &Path) -> Result<(), Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = rustix::mount::open_tree(source, c"", flags)?;
-    rustix::mount::move_mount(tree.as_fd(), c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 /// Unmounts everything at or below a path, deepest first.

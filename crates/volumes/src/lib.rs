@@ -157,12 +157,9 @@ pub struct BindRequest {
     pub pod: Uid,
     /// Name of the volume in the pod.
     pub volume: String,
-    /// Path below the volume's root; empty for the root.
+    /// Path below the volume's root that the container wants to see; empty for the root. It is made if missing; the
+    /// runtime resolves it once more, inside the root, when it binds.
     pub sub_path: String,
-    /// Name of the container.
-    pub container: String,
-    /// Position of the mount in the container.
-    pub index: usize,
     /// Ownership for a `subPath` folder that has to be made.
     pub fs_group: Option<FsGroup>,
 }
@@ -263,7 +260,7 @@ pub trait Volumes: Send + Sync + 'static {
         group: Option<FsGroup>,
     ) -> Result<(), VolumeError>;
 
-    /// The path on the host from which the runtime binds a volume (or a folder in it) into a container.
+    /// The root of the volume on the host, from which the runtime binds it (or `sub_path` below it) into a container.
     async fn bind_source(&self, request: &BindRequest) -> Result<PathBuf, VolumeError>;
 
     /// Removes everything of the pod except the bytes of persistent volumes and host paths. Nothing happens if there

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use meta::Uid;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::{
@@ -248,40 +248,29 @@ impl Folders {
                 return Err(VolumeError::NotSetUp { pod: request.pod.clone(), volume: request.volume.clone() });
             }
         };
-        if request.sub_path.is_empty() {
-            return Ok(root);
+        if !request.sub_path.is_empty() {
+            Self::make_sub_path(request, &root)?;
         }
-        self.bind_sub_path(request, &root)
+        Ok(root)
     }
 
-    fn bind_sub_path(&self, request: &BindRequest, root: &Path) -> Result<PathBuf, VolumeError> {
+    /// Makes the folder that a container wants to see instead of the volume's root, where there is nothing yet.
+    fn make_sub_path(request: &BindRequest, root: &Path) -> Result<(), VolumeError> {
         let escapes =
             || VolumeError::SubPathEscapes { volume: request.volume.clone(), sub_path: request.sub_path.clone() };
         if !tree::is_plain_relative(&request.sub_path) {
             return Err(escapes());
         }
-        let doing = format!("open subPath {:?} of volume {:?}", request.sub_path, request.volume);
         let opened = tree::open_root(root)
             .and_then(|root| tree::make_in_root(root.as_fd(), &request.sub_path, request.fs_group));
-        let found = match opened {
-            Ok(found) => found,
-            Err(Errno::NOENT | Errno::LOOP | Errno::XDEV) => return Err(escapes()),
-            Err(errno) => return Err(VolumeError::io(doing)(errno)),
-        };
-        let stat = rustix::fs::fstat(&found).map_err(VolumeError::io(doing.clone()))?;
-        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let area = self.pods.join(&request.pod.0).join("subpaths").join(&request.container);
-        make_folders(&area, 0o755)?;
-        let target = area.join(request.index.to_string());
-        area::unmount_below(&target)?;
-        if is_folder {
-            make_folder(&target, 0o755)?;
-        } else {
-            std::fs::File::create(&target)
-                .map_err(|source| VolumeError::Io { doing: format!("make {}", target.display()), source })?;
+        match opened {
+            Ok(_) => Ok(()),
+            Err(Errno::NOENT | Errno::LOOP | Errno::XDEV) => Err(escapes()),
+            Err(errno) => {
+                let doing = format!("open subPath {:?} of volume {:?}", request.sub_path, request.volume);
+                Err(VolumeError::io(doing)(errno))
+            }
         }
-        area::bind(found.as_fd(), &target).map_err(VolumeError::io(doing))?;
-        Ok(target)
     }
 
     fn tear_down(&self, pod: &Uid) -> Result<(), VolumeError> {
