@@ -5,6 +5,7 @@
 //! check, static defaults, and the encoding for the store. What is not here: the rows themselves and anything that
 //! validates or decides (`apiserver-core`). Start with [`Kind`].
 
+pub mod codec;
 pub mod kind;
 pub mod resources;
 pub mod schema;

@@ -51,8 +51,6 @@ pub enum Shape {
     Int64,
     /// Truth value.
     Bool,
-    /// 64-bit float.
-    Double,
     /// Bytes; base64 in JSON.
     Bytes,
     /// A resource quantity; canonical text in JSON.
@@ -63,8 +61,6 @@ pub enum Shape {
     Time,
     /// RFC 3339 with microseconds.
     MicroTime,
-    /// A span of time as text (`1h2m`); nanoseconds in protobuf.
-    Duration,
     /// Any object; raw JSON in protobuf field 1.
     RawExtension,
     /// A field set; raw JSON in protobuf field 1.
