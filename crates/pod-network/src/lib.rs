@@ -1,8 +1,18 @@
 //! Links, addresses, routes and service rules of one node.
 //!
 //! Here live the [`PodNetwork`] trait, its implementation over netlink and nftables, and the in-memory twin. What is
-//! not here: names (`dns-server`) and the decision which services exist (`controllers-core`). Start with
-//! [`PodNetwork`].
+//! not here: names (`dns-server`) and the decision which services exist (`node-agent`). Start with [`PodNetwork`]; then
+//! `addresses` and `rules`, the deciding halves, and `netlink`, which obeys.
+
+mod addresses;
+mod netlink;
+mod ranges;
+mod rules;
+mod twin;
+
+pub use netlink::{Config, NetlinkNetwork, audit, remove_everything};
+pub use ranges::{Ranges, choose_ranges, routed};
+pub use twin::MemoryNetwork;
 
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
