@@ -6,6 +6,7 @@
 //! validates or decides (`apiserver-core`). Start with [`Kind`].
 
 pub mod codec;
+pub mod encode;
 pub mod kind;
 pub mod resources;
 pub mod schema;

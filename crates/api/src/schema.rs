@@ -144,6 +144,15 @@ impl Field {
     }
 }
 
+/// What stands under a protobuf number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum WireSlot {
+    /// A field by index.
+    Field(u16),
+    /// A message whose fields stand in the same JSON object.
+    Embed(StructId),
+}
+
 /// One struct.
 #[derive(Debug)]
 pub struct Struct {
@@ -159,6 +168,8 @@ pub struct Struct {
     pub unions: Value,
     /// Fields, sorted by JSON name.
     pub fields: Box<[Field]>,
+    /// What stands in protobuf, by number.
+    pub(crate) wire: Box<[(u16, WireSlot)]>,
     /// Indices of fields that are never absent: those with a default, and those that upstream always writes.
     pub(crate) fills: Box<[u16]>,
 }
@@ -167,6 +178,12 @@ impl Struct {
     /// The field of that JSON name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.binary_search_by(|f| f.name.cmp(name)).ok().map(|i| &self.fields[i])
+    }
+
+    /// What stands under a protobuf number.
+    pub(crate) fn wire_slot(&self, number: u64) -> Option<WireSlot> {
+        let found = self.wire.binary_search_by(|(n, _)| u64::from(*n).cmp(&number));
+        found.ok().map(|i| self.wire[i].1)
     }
 
     /// Name of the published definition, for example `io.k8s.api.apps.v1.StatefulSetSpec`.
@@ -226,6 +243,7 @@ impl Schema {
                 atomic: s.atomic,
                 unions: s.extensions.clone(),
                 fills: fills(&fields, &types),
+                wire: wire_slots(&fields, &s.embeds),
                 fields,
             }
         });
@@ -318,6 +336,14 @@ fn field(field: &wire::Field, names: &mut Names) -> Field {
         flags: field.flags,
         extra: (!is_plain).then(|| Box::new(extra)),
     }
+}
+
+fn wire_slots(fields: &[Field], embeds: &[(u16, StructId)]) -> Box<[(u16, WireSlot)]> {
+    let own = (0..).zip(fields).filter(|(_, f)| f.proto != 0).map(|(i, f)| (f.proto, WireSlot::Field(i)));
+    let embedded = embeds.iter().map(|(number, id)| (*number, WireSlot::Embed(*id)));
+    let mut slots: Vec<_> = own.chain(embedded).collect();
+    slots.sort_by_key(|(number, _)| *number);
+    slots.into_boxed_slice()
 }
 
 /// Fields that upstream's JSON always holds: no `omitempty`, or a struct that cannot be empty in Go; and those with a

@@ -1,12 +1,13 @@
-//! Kubernetes protobuf (api.md section 8).
+//! Kubernetes protobuf: an envelope with the type, and the kind's own message (api.md section 8).
+//!
+//! Both directions walk the schema table; there are no generated message types. [`encode`] and [`ListEncoder`] write
+//! responses, `decode` reads request bodies.
 
-use super::{DecodeError, Decoded, Expected};
+mod read;
+mod write;
 
-/// Decodes a body.
-///
-/// # Errors
-/// If it is malformed.
-pub fn decode(body: &[u8], expected: Expected<'_>) -> Result<Decoded, DecodeError> {
-    let _ = (body, expected);
-    Err(DecodeError::Syntax { why: String::new() })
-}
+pub use read::decode;
+pub use write::{EncodeError, ListEncoder, encode, watch_event};
+
+/// What every body begins with (B-1).
+pub const MAGIC: &[u8; 4] = b"k8s\0";
