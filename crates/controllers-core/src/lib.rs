@@ -2,9 +2,8 @@
 //!
 //! Here live the decisions of the controllers as pure functions: what they see is a value (`View`), what they want is a
 //! value (`Plan`), and the time is an argument. What is not here: caches, clients, clocks, tasks; those are in
-//! `controllers`. Modules do not import each other; the words they share are in [`words`] and [`selector`]. Start with
+//! `controllers`. Modules do not import each other; the words they share are in [`words`]. Start with
 //! [`stateful_set`].
 
-pub mod selector;
 pub mod stateful_set;
 pub mod words;

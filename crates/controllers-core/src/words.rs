@@ -18,11 +18,11 @@ pub struct Target {
 
 impl Target {
     /// The state that `meta` describes.
-    pub fn of(meta: &ObjectMeta, resource_version: ResourceVersion) -> Self {
+    pub fn of(meta: &ObjectMeta) -> Self {
         Self {
             name: meta.name.clone().unwrap_or_default(),
             uid: Uid(meta.uid.clone().unwrap_or_default()),
-            resource_version,
+            resource_version: version_of(meta),
         }
     }
 
@@ -35,6 +35,11 @@ impl Target {
 /// The owner reference with `controller: true`, if there is one.
 pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
+/// `metadata.resourceVersion`; 0, which is never a live one (H-2), if it is not ours to read.
+pub fn version_of(meta: &ObjectMeta) -> ResourceVersion {
+    ResourceVersion(meta.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
 /// Whether deletion has begun.

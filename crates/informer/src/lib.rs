@@ -12,7 +12,7 @@ mod follow;
 mod queue;
 mod shared;
 
-pub use cache::{Cached, Cacheable, Change, Key, Kinded};
+pub use cache::{Cacheable, Cached, Change, Key, Kinded};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::{EventRecorder, EventType};
 pub use follow::{Informer, NotSeen, Scope};

@@ -4,7 +4,8 @@
 //! ids `A-…`, `C-…` are statements of `spec/statefulset.md`). Deliberately different: a pod called `web-01` is nobody's
 //! slot (C-36); `status.currentReplicas` is counted honestly when an outdated pod is deleted (C-80); conditions in the
 //! status that others wrote are left alone (C-76); a stale claim is waited for with a look again (C-62); a lapsed pod
-//! reference on a claim is taken off when the policy says Retain (C-69, S5). Start with [`plan`].
+//! reference on a claim is taken off when the policy says Retain (C-69, S5); a Service that does not exist is noted
+//! (H-17, U-19). Start with [`plan`].
 
 mod claims;
 mod plan;
@@ -28,9 +29,9 @@ pub use plan::{Action, Fact, Plan, Step, Wait, Why};
 pub use report::{Failure, report};
 pub use revision::{RevisionData, template_of};
 pub use view::{
-    CREATIONS_MAX, ClaimFacts, ClaimTemplate, Ordinal, Owner, POD_INDEX_LABEL, POD_NAME_LABEL, Phase, PodFacts,
-    PodManagement, REVISION_LABEL, ReadError, Retention, RetentionPolicy, RevisionFacts, RollingUpdate, SetFacts, Share,
-    StatusFacts, UpdateStrategy, View, missing_slots, wanted_claims,
+    CREATIONS_MAX, ClaimFacts, ClaimTemplate, Labels, Ordinal, Owner, POD_INDEX_LABEL, POD_NAME_LABEL, Phase, PodFacts,
+    PodManagement, REVISION_LABEL, ReadError, Retention, RetentionPolicy, RevisionFacts, RollingUpdate, SetFacts,
+    Share, StatusFacts, UpdateStrategy, View, missing_slots, wanted_claims,
 };
 
 use slots::Walk;
@@ -52,7 +53,10 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
     if scaled {
         update::roll(&mut walk);
     }
-    let Walk { batches, waits, notes, outdated, retry, .. } = walk;
+    let Walk { batches, waits, mut notes, outdated, retry, .. } = walk;
+    if !view.service_exists {
+        notes.push(report::service_missing(set));
+    }
     let status_after = status::count(set, &choice, &members, &outdated, now);
     let live: BTreeSet<&str> = [status_after.current_revision.as_str(), status_after.update_revision.as_str()]
         .into_iter()

@@ -51,7 +51,7 @@ fn volumes(set: &SetFacts, ordinal: Ordinal, spec: &Map<String, Value>) -> Vec<V
 pub(super) fn claim(set: &SetFacts, ordinal: Ordinal, template: &ClaimTemplate, owners: &Value) -> Value {
     let mut metadata = object(template.body.get("metadata"));
     let mut labels = object(metadata.get("labels"));
-    labels.extend(set.selector.match_labels.iter().map(|(key, value)| (key.clone(), json!(value))));
+    labels.extend(set.match_labels.iter().map(|(key, value)| (key.clone(), json!(value))));
     metadata.insert("name".to_owned(), json!(set.claim_name(template, ordinal)));
     metadata.insert("namespace".to_owned(), json!(set.namespace));
     metadata.insert("labels".to_owned(), Value::Object(labels));

@@ -79,3 +79,12 @@ fn failed(set: &SetFacts, action: &Action, error: &str, skipped: &[Action]) -> V
 pub(super) fn pod_failed(verb: &str, reason: &'static str, pod: &str, set: &SetFacts, error: &str) -> Note {
     Note::warning(reason, format!("{verb} Pod {pod} in StatefulSet {} failed error: {error}", set.name))
 }
+
+/// The event of a set whose Service does not exist; the set works all the same (H-8).
+pub(super) fn service_missing(set: &SetFacts) -> Note {
+    let text = format!(
+        "service \"{}\" of spec.serviceName does not exist: its pods have no DNS names until it is created",
+        set.service_name
+    );
+    Note::warning("ServiceNotFound", text)
+}

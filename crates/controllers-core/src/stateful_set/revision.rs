@@ -93,7 +93,14 @@ fn encode(value: &Value) -> String {
 
 /// Fields that hold a map of strings: an empty one is not written, an empty value in one is.
 const STRING_MAPS: [&str; 9] = [
-    "labels", "annotations", "nodeSelector", "matchLabels", "limits", "requests", "overhead", "options",
+    "labels",
+    "annotations",
+    "nodeSelector",
+    "matchLabels",
+    "limits",
+    "requests",
+    "overhead",
+    "options",
     "volumeAttributes",
 ];
 /// Plain booleans (not pointers) of a pod template: `false` is not written.

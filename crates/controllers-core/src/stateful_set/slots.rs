@@ -43,12 +43,7 @@ enum Slot {
 }
 
 impl<'v, 'a> Walk<'v, 'a> {
-    pub(super) fn new(
-        view: &'v View<'a>,
-        choice: &'v Choice,
-        members: &[&'v PodFacts<'a>],
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(view: &'v View<'a>, choice: &'v Choice, members: &[&'v PodFacts<'a>], now: Timestamp) -> Self {
         let pods = members.iter().filter_map(|pod| Some((pod.ordinal?, *pod))).collect();
         Self {
             view,
@@ -83,7 +78,8 @@ impl<'v, 'a> Walk<'v, 'a> {
     pub(super) fn fill_slots(&mut self) -> bool {
         let present: BTreeSet<Ordinal> = self.pods.keys().copied().collect();
         let missing = missing_slots(self.set(), &present);
-        let mut ordinals: Vec<Ordinal> = present.into_iter().filter(|ordinal| self.set().has_slot(*ordinal)).collect();
+        let set = self.set();
+        let mut ordinals: Vec<Ordinal> = present.into_iter().filter(|ordinal| set.has_slot(*ordinal)).collect();
         ordinals.extend(missing);
         ordinals.sort_unstable();
         let mut chains = Vec::new();
@@ -105,24 +101,40 @@ impl<'v, 'a> Walk<'v, 'a> {
         }
         chains.retain(|chain| !chain.is_empty());
         self.push_batches(chains);
+        if let Some(by) = blocked_by {
+            let rest: Vec<Ordinal> =
+                self.pods.keys().rev().copied().filter(|other| *other < by || !set.has_slot(*other)).collect();
+            for ordinal in rest {
+                self.note_blocked(ordinal, by);
+            }
+        }
         blocked_by.is_none()
     }
 
-    /// In an ordered set: why a slot above the first that blocks is not made.
+    /// In an ordered set: what is not done for a pod or slot because a slot blocks.
     fn note_blocked(&mut self, ordinal: Ordinal, by: Ordinal) {
-        if self.pods.contains_key(&ordinal) {
-            return;
-        }
+        let set = self.set();
+        let step = match self.pods.get(&ordinal) {
+            None => Step::Create(ordinal),
+            Some(_) if !set.has_slot(ordinal) => Step::ScaleDown(ordinal),
+            Some(pod) if self.is_due_for_update(ordinal, pod) => Step::Update(ordinal),
+            Some(_) => return,
+        };
         let on = match self.pods.get(&by) {
             None => Fact::Missing(by),
-            Some(pod) if pod.terminating => Fact::Terminating(by),
-            Some(pod) if pod.is_ready() => match pod.available_from(self.set().min_ready_secs) {
-                Some(from) if from > self.now => Fact::NotAvailable(by, from),
-                Some(_) | None => Fact::StorageMismatch(by),
-            },
-            Some(_) => Fact::NotReady(by),
+            Some(pod) => self.unsettled(by, pod).unwrap_or(Fact::StorageMismatch(by)),
         };
-        self.wait(Step::Create(ordinal), on);
+        self.wait(step, on);
+    }
+
+    /// Whether the rolling update is to replace a slot's pod, sooner or later.
+    pub(super) fn is_due_for_update(&self, ordinal: Ordinal, pod: &PodFacts<'_>) -> bool {
+        let set = self.set();
+        let lowest = match &set.update_strategy {
+            UpdateStrategy::OnDelete => return false,
+            UpdateStrategy::RollingUpdate(block) => block.as_ref().map_or(0, |block| block.partition),
+        };
+        pod.revision != self.choice.update && ordinal.0 >= set.start.saturating_add(lowest)
     }
 
     /// Ordered: one chain after the other. Parallel: 1, 2, 4, … at once, so that what fails for one fails for few.
@@ -141,11 +153,10 @@ impl<'v, 'a> Walk<'v, 'a> {
     fn slot(&mut self, ordinal: Ordinal) -> Slot {
         let Some(pod) = self.pods.get(&ordinal).copied() else { return Slot::Blocks(self.fill(ordinal)) };
         if pod.has_ended() {
+            self.wait(Step::Replace(ordinal), Fact::Terminating(ordinal));
             if pod.terminating {
-                self.wait(Step::Replace(ordinal), Fact::Terminating(ordinal));
                 return Slot::Blocks(Vec::new());
             }
-            self.wait(Step::Replace(ordinal), Fact::Terminating(ordinal));
             return Slot::Blocks(vec![Action::DeletePod { ordinal, pod: pod.target(), why: Why::Ended }]);
         }
         let mut actions = Vec::new();
@@ -258,9 +269,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         };
         match &self.choice.current_template {
             Some(template) if on_current => (self.choice.current.clone(), template.clone()),
-            Some(_) | None => {
-                (self.choice.update.clone(), template_of(&set.data.value).unwrap_or_else(|| json!({})))
-            }
+            Some(_) | None => (self.choice.update.clone(), template_of(&set.data.value).unwrap_or_else(|| json!({}))),
         }
     }
 
@@ -315,7 +324,10 @@ impl<'v, 'a> Walk<'v, 'a> {
                 self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(condemned[0].0));
             } else if pod.terminating {
                 self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(*ordinal));
-            } else if self.is_ordered() && !(pod.is_ready() && self.is_available(pod)) && first_unavailable != Some(*ordinal) {
+            } else if self.is_ordered()
+                && !(pod.is_ready() && self.is_available(pod))
+                && first_unavailable != Some(*ordinal)
+            {
                 let on = self.unsettled(*ordinal, pod).unwrap_or(Fact::NotReady(*ordinal));
                 self.wait(Step::ScaleDown(*ordinal), on);
             } else {
@@ -331,9 +343,9 @@ impl<'v, 'a> Walk<'v, 'a> {
     fn first_unavailable(&self, condemned: &[(Ordinal, &PodFacts<'_>)]) -> Option<Ordinal> {
         let set = self.set();
         let unavailable = |pod: &PodFacts<'_>| pod.terminating || !self.is_available(pod);
-        let in_range =
-            (set.start..set.end()).map(Ordinal).find(|ordinal| self.pods.get(ordinal).is_none_or(|pod| unavailable(pod)));
+        let in_range = (set.start..set.end())
+            .map(Ordinal)
+            .find(|ordinal| self.pods.get(ordinal).is_none_or(|pod| unavailable(pod)));
         in_range.or_else(|| condemned.iter().rev().find(|(_, pod)| unavailable(pod)).map(|(ordinal, _)| *ordinal))
     }
-
 }

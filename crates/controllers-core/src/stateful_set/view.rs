@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use meta::{ResourceVersion, Timestamp, Uid};
+use meta::{LabelSelector, ResourceVersion, SelectorError, Timestamp, Uid};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::revision::RevisionData;
-use crate::selector::{Labels, Selector, UnknownOperator};
-use crate::words::{Target, controller_of, is_terminating};
+use crate::words::{Target, controller_of, is_terminating, version_of};
 
 /// Label that names a pod's ControllerRevision.
 pub const REVISION_LABEL: &str = "controller-revision-hash";
@@ -20,6 +19,9 @@ pub const REVISION_LABEL: &str = "controller-revision-hash";
 pub const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
 /// Label that holds the pod's ordinal.
 pub const POD_INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
+
+/// Labels or annotations of an object.
+pub type Labels = BTreeMap<String, String>;
 
 /// The number in a pod's name; the identity that outlives the pod.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -150,7 +152,9 @@ pub struct SetFacts {
     /// `spec.persistentVolumeClaimRetentionPolicy`.
     pub retention: RetentionPolicy,
     /// `spec.selector`.
-    pub selector: Selector,
+    pub selector: LabelSelector,
+    /// `spec.selector.matchLabels`, which claims get.
+    pub match_labels: Labels,
     /// `spec.serviceName`.
     pub service_name: String,
     /// Labels of the template.
@@ -171,7 +175,7 @@ pub enum ReadError {
     Shape(#[from] serde_json::Error),
     /// The selector is not understood (C-12: logged, not retried).
     #[error("read spec.selector")]
-    Selector(#[from] UnknownOperator),
+    Selector(#[from] SelectorError),
 }
 
 #[derive(Deserialize)]
@@ -186,7 +190,7 @@ struct RawSet {
 #[serde(rename_all = "camelCase")]
 struct RawSpec {
     replicas: Option<i32>,
-    selector: LabelSelector,
+    selector: Value,
     template: Value,
     #[serde(default)]
     volume_claim_templates: Option<Vec<Value>>,
@@ -230,21 +234,16 @@ impl SetFacts {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn read(json: &[u8], resource_version: ResourceVersion) -> Result<Self, ReadError> {
+    pub fn read(json: &[u8]) -> Result<Self, ReadError> {
         let RawSet { metadata, spec, status } = serde_json::from_slice(json)?;
         let retention = spec.persistent_volume_claim_retention_policy.unwrap_or_default();
-        let template_labels = spec
-            .template
-            .pointer("/metadata/labels")
-            .map(|labels| serde_json::from_value(labels.clone()))
-            .transpose()?
-            .unwrap_or_default();
+        let template_labels = labels_at(&spec.template, "/metadata/labels")?;
         Ok(Self {
             deleting: is_terminating(&metadata),
+            resource_version: version_of(&metadata),
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
             uid: Uid(metadata.uid.unwrap_or_default()),
-            resource_version,
             generation: metadata.generation.unwrap_or_default(),
             annotations: metadata.annotations.unwrap_or_default(),
             replicas: spec.replicas.unwrap_or(1).max(0),
@@ -260,7 +259,8 @@ impl SetFacts {
                 when_deleted: retention_of(retention.when_deleted.as_deref()),
                 when_scaled: retention_of(retention.when_scaled.as_deref()),
             },
-            selector: Selector::parse(&spec.selector)?,
+            selector: LabelSelector::from_object(&spec.selector)?,
+            match_labels: labels_at(&spec.selector, "/matchLabels")?,
             service_name: spec.service_name.unwrap_or_default(),
             template_labels,
             data: RevisionData::of_template(spec.template),
@@ -314,6 +314,10 @@ impl SetFacts {
     pub fn target(&self) -> Target {
         Target { name: self.name.clone(), uid: self.uid.clone(), resource_version: self.resource_version }
     }
+}
+
+fn labels_at(tree: &Value, path: &str) -> Result<Labels, serde_json::Error> {
+    tree.pointer(path).filter(|labels| !labels.is_null()).map_or_else(|| Ok(Labels::new()), Labels::deserialize)
 }
 
 fn strategy(raw: RawStrategy) -> UpdateStrategy {
@@ -420,7 +424,7 @@ pub struct PodFacts<'a> {
 
 impl<'a> PodFacts<'a> {
     /// The facts of a pod.
-    pub fn of(pod: &'a Pod, resource_version: ResourceVersion, set: &SetFacts) -> Self {
+    pub fn of(pod: &'a Pod, set: &SetFacts) -> Self {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let labels = pod.metadata.labels.as_ref();
         let label = |key: &str| labels.and_then(|labels| labels.get(key)).map_or("", String::as_str);
@@ -429,10 +433,10 @@ impl<'a> PodFacts<'a> {
         Self {
             name,
             uid: pod.metadata.uid.as_deref().unwrap_or_default(),
-            resource_version,
+            resource_version: version_of(&pod.metadata),
             ordinal: set.ordinal_of(name),
             owner: Owner::of(&pod.metadata, set),
-            selected: set.selector.selects(labels),
+            selected: selects(set, labels),
             phase: Phase::of(status.and_then(|status| status.phase.as_deref()).unwrap_or_default()),
             ready_since: ready_since(pod),
             terminating: is_terminating(&pod.metadata),
@@ -450,6 +454,15 @@ impl<'a> PodFacts<'a> {
     /// This state, as the precondition of a write.
     pub fn target(&self) -> Target {
         Target { name: self.name.to_owned(), uid: Uid(self.uid.to_owned()), resource_version: self.resource_version }
+    }
+
+    /// The set's own, or an orphan that the set would adopt (C-18).
+    pub fn is_near(&self) -> bool {
+        match self.owner {
+            Owner::ThisSet => true,
+            Owner::Nobody => self.selected && self.ordinal.is_some() && !self.terminating,
+            Owner::Other => false,
+        }
     }
 
     /// Running, and its Ready condition is True (C-39).
@@ -477,6 +490,10 @@ impl<'a> PodFacts<'a> {
     }
 }
 
+fn selects(set: &SetFacts, labels: Option<&Labels>) -> bool {
+    labels.map_or_else(|| set.selector.matches(&Labels::new()), |labels| set.selector.matches(labels))
+}
+
 fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let ready = conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
@@ -500,11 +517,11 @@ pub struct ClaimFacts<'a> {
 
 impl<'a> ClaimFacts<'a> {
     /// The facts of a claim.
-    pub fn of(claim: &'a PersistentVolumeClaim, resource_version: ResourceVersion) -> Self {
+    pub fn of(claim: &'a PersistentVolumeClaim) -> Self {
         Self {
             name: claim.metadata.name.as_deref().unwrap_or_default(),
             uid: claim.metadata.uid.as_deref().unwrap_or_default(),
-            resource_version,
+            resource_version: version_of(&claim.metadata),
             terminating: is_terminating(&claim.metadata),
             owners: claim.metadata.owner_references.as_deref().unwrap_or_default(),
         }
@@ -543,13 +560,13 @@ pub struct RevisionFacts<'a> {
 
 impl<'a> RevisionFacts<'a> {
     /// The facts of a revision.
-    pub fn of(revision: &'a ControllerRevision, resource_version: ResourceVersion, set: &SetFacts) -> Self {
+    pub fn of(revision: &'a ControllerRevision, set: &SetFacts) -> Self {
         Self {
             name: revision.metadata.name.as_deref().unwrap_or_default(),
             uid: revision.metadata.uid.as_deref().unwrap_or_default(),
-            resource_version,
+            resource_version: version_of(&revision.metadata),
             owner: Owner::of(&revision.metadata, set),
-            selected: set.selector.selects(revision.metadata.labels.as_ref()),
+            selected: selects(set, revision.metadata.labels.as_ref()),
             terminating: is_terminating(&revision.metadata),
             number: revision.revision.unwrap_or_default(),
             created: revision.metadata.creation_timestamp.as_ref().map(|time| time.0),
@@ -569,14 +586,39 @@ impl<'a> RevisionFacts<'a> {
 pub struct View<'a> {
     /// The set.
     pub set: &'a SetFacts,
-    /// Pods that the set owns, and orphans with a name of the set.
+    /// Pods that the set owns, and orphans that it would adopt.
     pub pods: Vec<PodFacts<'a>>,
     /// Existing claims among [`wanted_claims`], by name.
     pub claims: BTreeMap<&'a str, ClaimFacts<'a>>,
-    /// ControllerRevisions of the namespace whose name begins with the set's name, or that the set owns.
+    /// ControllerRevisions of the namespace: the set's, its orphans, and those with a name that it might give.
     pub revisions: Vec<RevisionFacts<'a>>,
     /// Names of existing pods that are not in `pods` though the set would use the name (C-20).
     pub taken: BTreeSet<&'a str>,
+    /// Whether the Service that `spec.serviceName` names exists; `true` also if it names none.
+    pub service_exists: bool,
+}
+
+impl<'a> View<'a> {
+    /// A view from objects of the set's namespace; objects that have nothing to do with the set may be among them.
+    pub fn of(
+        set: &'a SetFacts,
+        pods: impl IntoIterator<Item = &'a Pod>,
+        claims: impl IntoIterator<Item = &'a PersistentVolumeClaim>,
+        revisions: impl IntoIterator<Item = &'a ControllerRevision>,
+        service_exists: bool,
+    ) -> Self {
+        let (pods, strangers): (Vec<_>, Vec<_>) =
+            pods.into_iter().map(|pod| PodFacts::of(pod, set)).partition(PodFacts::is_near);
+        let taken = strangers.iter().filter(|pod| pod.ordinal.is_some()).map(|pod| pod.name).collect();
+        let claims = claims.into_iter().map(ClaimFacts::of).map(|claim| (claim.name, claim)).collect();
+        let is_near = |revision: &RevisionFacts<'_>| match revision.owner {
+            Owner::ThisSet => true,
+            Owner::Nobody | Owner::Other => revision.selected || revision.name.starts_with(&set.name),
+        };
+        let revisions =
+            revisions.into_iter().map(|revision| RevisionFacts::of(revision, set)).filter(is_near).collect();
+        Self { set, pods, claims, revisions, taken, service_exists }
+    }
 }
 
 /// Most slots that one plan fills; the rest follow in the next (bounds a plan for absurd `replicas`).
@@ -587,8 +629,12 @@ pub fn missing_slots(set: &SetFacts, present: &BTreeSet<Ordinal>) -> Vec<Ordinal
     (set.start..set.end()).map(Ordinal).filter(|ordinal| !present.contains(ordinal)).take(CREATIONS_MAX).collect()
 }
 
-/// The claims that the planner wants to know about for these ordinals.
-pub fn wanted_claims(set: &SetFacts, ordinals: impl Iterator<Item = Ordinal>) -> Vec<String> {
+/// Names of the claims that the planner may look at, given the ordinals of the pods that are there.
+pub fn wanted_claims(set: &SetFacts, present: &BTreeSet<Ordinal>) -> Vec<String> {
+    if set.claim_templates.is_empty() {
+        return Vec::new();
+    }
+    let ordinals = present.iter().copied().chain(missing_slots(set, present));
     ordinals
         .flat_map(|ordinal| set.claim_templates.iter().map(move |template| set.claim_name(template, ordinal)))
         .collect()

@@ -181,14 +181,7 @@ fn seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn event_body(
-    what: &Happening,
-    source: &Source,
-    name: &str,
-    message: &str,
-    count: u32,
-    first: Timestamp,
-) -> Value {
+fn event_body(what: &Happening, source: &Source, name: &str, message: &str, count: u32, first: Timestamp) -> Value {
     let mut from = json!({"component": source.component});
     if !source.host.is_empty() {
         from["host"] = json!(source.host);

@@ -83,7 +83,10 @@ fn start(case: &Case) -> World {
 fn happen(world: &mut World, event: &Event, case: &Case) {
     let name = |ordinal: &u8| format!("web-{ordinal}");
     let is_alive = |world: &World, name: &str| {
-        world.pods.get(name).is_some_and(|pod| pod["status"]["phase"] != "Failed" && pod["metadata"]["deletionTimestamp"].is_null())
+        world
+            .pods
+            .get(name)
+            .is_some_and(|pod| pod["status"]["phase"] != "Failed" && pod["metadata"]["deletionTimestamp"].is_null())
     };
     match event {
         Event::Ready(ordinal) if is_alive(world, &name(ordinal)) => world.node(&name(ordinal), true, "Running"),
@@ -98,7 +101,8 @@ fn happen(world: &mut World, event: &Event, case: &Case) {
             }
         }
         Event::Gone(ordinal) => {
-            let going = world.pods.get(&name(ordinal)).is_some_and(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
+            let going =
+                world.pods.get(&name(ordinal)).is_some_and(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
             if going {
                 world.gone(&name(ordinal));
                 collect(world);
@@ -124,7 +128,8 @@ fn happen(world: &mut World, event: &Event, case: &Case) {
 
 /// The garbage collector: a claim goes when every owner is gone, unless a pod uses it.
 fn collect(world: &mut World) {
-    let uids: Vec<String> = world.pods.values().map(|pod| pod["metadata"]["uid"].as_str().unwrap().to_owned()).collect();
+    let uids: Vec<String> =
+        world.pods.values().map(|pod| pod["metadata"]["uid"].as_str().unwrap().to_owned()).collect();
     let pods: Vec<String> = world.pods.keys().cloned().collect();
     world.claims.retain(|name, claim| {
         let owners = claim["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
@@ -153,7 +158,8 @@ fn check_promises(world: &World, plan: &Plan, case: &Case) {
             pod["status"]["phase"] == "Running"
                 && condition["status"] == "True"
                 && pod["metadata"]["deletionTimestamp"].is_null()
-                && since.is_some_and(|since| since + jiff::SignedDuration::from_secs(case.min_ready.into()) <= world.now)
+                && since
+                    .is_some_and(|since| since + jiff::SignedDuration::from_secs(case.min_ready.into()) <= world.now)
         })
     };
     let mut deleted: Vec<(Ordinal, Why)> = Vec::new();

@@ -42,7 +42,8 @@ fn data(image: &str) -> RevisionData {
 
 fn add_revision(world: &mut World, name: &str, data: &RevisionData, number: i64) {
     let revision = world.tick();
-    let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "set-1", "controller": true}]);
+    let owner =
+        json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "set-1", "controller": true}]);
     world.revisions.insert(
         name.to_owned(),
         json!({
@@ -69,7 +70,8 @@ fn option_of(world: &mut World, key: &str, value: &str) {
         "min-ready" => spec["minReadySeconds"] = json!(value.parse::<i32>().unwrap()),
         "history" => spec["revisionHistoryLimit"] = json!(value.parse::<i32>().unwrap()),
         "claims" => {
-            spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
+            spec["volumeClaimTemplates"] =
+                json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
         }
         "scaled" => spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"] = json!(value),
         "deleted" => spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] = json!(value),
@@ -83,13 +85,15 @@ fn option_of(world: &mut World, key: &str, value: &str) {
         "claim-of-pod" => {
             let revision = world.tick();
             let pod = value.strip_prefix("data-").unwrap();
-            let owners = json!([{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": "earlier", "controller": true}]);
+            let owners =
+                json!([{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": "earlier", "controller": true}]);
             let meta = json!({"name": value, "uid": value, "resourceVersion": revision, "ownerReferences": owners});
             world.claims.insert(value.to_owned(), json!({"metadata": meta}));
         }
         "claim-of-other" => {
             let revision = world.tick();
-            let owners = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x", "controller": true}]);
+            let owners =
+                json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x", "controller": true}]);
             let meta = json!({"name": value, "uid": value, "resourceVersion": revision, "ownerReferences": owners});
             world.claims.insert(value.to_owned(), json!({"metadata": meta}));
         }
@@ -135,7 +139,8 @@ fn add_pod(world: &mut World, clause: &str, new_name: &str) {
             {"type": "Ready", "status": ready, "lastTransitionTime": seconds(since)}]},
     });
     if world.set["spec"]["volumeClaimTemplates"].is_array() {
-        pod["spec"]["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {"claimName": format!("data-{name}")}}]);
+        pod["spec"]["volumes"] =
+            json!([{"name": "data", "persistentVolumeClaim": {"claimName": format!("data-{name}")}}]);
     }
     for word in &rest[1..] {
         match *word {
@@ -200,7 +205,12 @@ fn check_status(text: &str, expected: Expect) {
     let new_name = format!("web-{}", data("v2").hash(0));
     let text = format!(
         "replicas={} ready={} available={} current={}@{} updated={}@{}",
-        s.replicas, s.ready_replicas, s.available_replicas, s.current_replicas, s.current_revision, s.updated_replicas,
+        s.replicas,
+        s.ready_replicas,
+        s.available_replicas,
+        s.current_replicas,
+        s.current_revision,
+        s.updated_replicas,
         s.update_revision
     );
     expected.assert_eq(&text.replace(&new_name, "new").replace("web-old", "old"));
@@ -208,88 +218,127 @@ fn check_status(text: &str, expected: Expect) {
 
 #[test]
 fn a_new_set_gets_its_revision_and_its_first_pod() {
-    check("replicas=3", expect![[r#"
+    check(
+        "replicas=3",
+        expect![[r#"
         create revision new
         1. create 0 @new
         settle 0 waits: 0 does not exist
         create 1 waits: 0 does not exist
-        create 2 waits: 0 does not exist"#]]);
+        create 2 waits: 0 does not exist"#]],
+    );
 }
 
 #[test]
 fn waits_while_a_lower_ordinal_is_pending() {
-    check("replicas=3; 0 ready@new; 1 pending", expect![[r#"
+    check(
+        "replicas=3; 0 ready@new; 1 pending",
+        expect![[r#"
         settle 1 waits: 1 is not ready
-        create 2 waits: 1 is not ready"#]]);
+        create 2 waits: 1 is not ready"#]],
+    );
 }
 
 #[test]
 fn creates_the_next_slot_when_all_below_are_ready() {
-    check("replicas=3; 0 ready@new; 1 ready@new", expect![[r#"
+    check(
+        "replicas=3; 0 ready@new; 1 ready@new",
+        expect![[r#"
         1. create 2 @new
-        settle 2 waits: 2 does not exist"#]]);
+        settle 2 waits: 2 does not exist"#]],
+    );
 }
 
 #[test]
 fn a_missing_lower_slot_is_filled_although_a_higher_pod_is_broken() {
-    check("replicas=3; 1 running@new; 2 ready@new", expect![[r#"
+    check(
+        "replicas=3; 1 running@new; 2 ready@new",
+        expect![[r#"
         1. create 0 @new
-        settle 0 waits: 0 does not exist"#]]);
+        settle 0 waits: 0 does not exist"#]],
+    );
 }
 
 #[test]
 fn claims_come_before_the_pod_and_existing_ones_are_used() {
-    check("replicas=2 claims", expect![[r#"
+    check(
+        "replicas=2 claims",
+        expect![[r#"
         create revision new
         1. create claim data-web-0, create 0 @new
         settle 0 waits: 0 does not exist
-        create 1 waits: 0 does not exist"#]]);
-    check("replicas=2 claims claim=data-web-0", expect![[r#"
+        create 1 waits: 0 does not exist"#]],
+    );
+    check(
+        "replicas=2 claims claim=data-web-0",
+        expect![[r#"
         create revision new
         1. create 0 @new
         settle 0 waits: 0 does not exist
-        create 1 waits: 0 does not exist"#]]);
-    check("replicas=2 claims claim=data-web-0 deleted=Delete", expect![[r#"
+        create 1 waits: 0 does not exist"#]],
+    );
+    check(
+        "replicas=2 claims claim=data-web-0 deleted=Delete",
+        expect![[r#"
         create revision new
         1. set owners of claim data-web-0, create 0 @new
         settle 0 waits: 0 does not exist
-        create 1 waits: 0 does not exist"#]]);
+        create 1 waits: 0 does not exist"#]],
+    );
 }
 
 #[test]
 fn a_terminating_claim_holds_the_slot() {
-    check("replicas=1 claims claim-terminating=data-web-0", expect![[r#"
+    check(
+        "replicas=1 claims claim-terminating=data-web-0",
+        expect![[r#"
         create revision new
         create 0 waits: claim data-web-0 is terminating
         Warning FailedCreate: Create Pod web-0 in StatefulSet web failed error: pvc data-web-0 is being deleted
-        retry"#]]);
+        retry"#]],
+    );
 }
 
 #[test]
 fn a_claim_of_an_earlier_pod_holds_the_slot_only_if_the_policy_deletes() {
-    check("replicas=1 claims scaled=Delete claim-of-pod=data-web-0", expect![[r#"
+    check(
+        "replicas=1 claims scaled=Delete claim-of-pod=data-web-0",
+        expect![[r#"
         create revision new
         create 0 waits: claim data-web-0 belongs to an earlier pod
-        retry"#]]);
-    check("replicas=1 claims scaled=Retain claim-of-pod=data-web-0", expect![[r#"
+        retry"#]],
+    );
+    check(
+        "replicas=1 claims scaled=Retain claim-of-pod=data-web-0",
+        expect![[r#"
         create revision new
         1. set owners of claim data-web-0, create 0 @new
-        settle 0 waits: 0 does not exist"#]]);
+        settle 0 waits: 0 does not exist"#]],
+    );
 }
 
 #[test]
 fn minimum_ready_time_paces_creation() {
-    check("replicas=2 min-ready=30; 0 ready@new for=10", expect![[r#"
+    check(
+        "replicas=2 min-ready=30; 0 ready@new for=10",
+        expect![[r#"
         settle 0 waits: 0 is not available before 2026-01-01T00:00:20Z
         create 1 waits: 0 is not available before 2026-01-01T00:00:20Z
-        look again at 2026-01-01T00:00:20Z"#]]);
-    check("replicas=2 min-ready=30; 0 ready@new for=29", expect![[r#"
+        look again at 2026-01-01T00:00:20Z"#]],
+    );
+    check(
+        "replicas=2 min-ready=30; 0 ready@new for=29",
+        expect![[r#"
         settle 0 waits: 0 is not available before 2026-01-01T00:00:01Z
         create 1 waits: 0 is not available before 2026-01-01T00:00:01Z
-        look again at 2026-01-01T00:00:01Z"#]]);
-    check("replicas=2 min-ready=30; 0 ready@new for=30", expect![[r#"
+        look again at 2026-01-01T00:00:01Z"#]],
+    );
+    check(
+        "replicas=2 min-ready=30; 0 ready@new for=30",
+        expect![[r#"
         1. create 1 @new
-        settle 1 waits: 1 does not exist"#]]);
+        settle 1 waits: 1 does not exist"#]],
+    );
 }
 
 #[test]
@@ -299,22 +348,33 @@ fn a_terminating_slot_is_waited_for() {
 
 #[test]
 fn an_ended_pod_is_deleted_and_nothing_else_happens_in_order() {
-    check("replicas=3; 0 ready@new; 1 failed@new", expect![[r#"
+    check(
+        "replicas=3; 0 ready@new; 1 failed@new",
+        expect![[r#"
         1. delete 1 (Ended)
         replace 1 waits: 1 is terminating
-        create 2 waits: 1 is not ready"#]]);
-    check("replicas=3; 0 ready@new; 1 succeeded@new", expect![[r#"
+        create 2 waits: 1 is not ready"#]],
+    );
+    check(
+        "replicas=3; 0 ready@new; 1 succeeded@new",
+        expect![[r#"
         1. delete 1 (Ended)
         replace 1 waits: 1 is terminating
-        create 2 waits: 1 is not ready"#]]);
-    check("replicas=3; 0 ready@new; 1 failed@new terminating", expect![[r#"
+        create 2 waits: 1 is not ready"#]],
+    );
+    check(
+        "replicas=3; 0 ready@new; 1 failed@new terminating",
+        expect![[r#"
         replace 1 waits: 1 is terminating
-        create 2 waits: 1 is terminating"#]]);
+        create 2 waits: 1 is terminating"#]],
+    );
 }
 
 #[test]
 fn a_parallel_set_fills_all_slots_in_growing_batches() {
-    check("replicas=5 parallel; 1 pending@new", expect![[r#"
+    check(
+        "replicas=5 parallel; 1 pending@new",
+        expect![[r#"
         1. create 0 @new
         2. create 2 @new
         2. create 3 @new
@@ -323,53 +383,80 @@ fn a_parallel_set_fills_all_slots_in_growing_batches() {
         settle 1 waits: 1 is not ready
         settle 2 waits: 2 does not exist
         settle 3 waits: 3 does not exist
-        settle 4 waits: 4 does not exist"#]]);
+        settle 4 waits: 4 does not exist"#]],
+    );
 }
 
 #[test]
 fn scale_down_goes_highest_first_one_at_a_time() {
-    check("replicas=1; 0 ready@new; 1 ready@new; 2 ready@new", expect![[r#"
+    check(
+        "replicas=1; 0 ready@new; 1 ready@new; 2 ready@new",
+        expect![[r#"
         1. delete 2 (ScaledDown)
         scale down 2 waits: 2 is terminating
-        scale down 1 waits: 2 is terminating"#]]);
-    check("replicas=1; 0 ready@new; 1 ready@new; 2 terminating@new", expect![[r#"
+        scale down 1 waits: 2 is terminating"#]],
+    );
+    check(
+        "replicas=1; 0 ready@new; 1 ready@new; 2 terminating@new",
+        expect![[r#"
         scale down 2 waits: 2 is terminating
-        scale down 1 waits: 2 is terminating"#]]);
-    check("replicas=1; 0 running@new; 1 ready@new; 2 ready@new", expect!["settle 0 waits: 0 is not ready"]);
+        scale down 1 waits: 2 is terminating"#]],
+    );
+    check("replicas=1; 0 running@new; 1 ready@new; 2 ready@new", expect![[r#"
+        settle 0 waits: 0 is not ready
+        scale down 2 waits: 0 is not ready
+        scale down 1 waits: 0 is not ready"#]]);
 }
 
 #[test]
 fn a_broken_top_pod_can_be_scaled_away_but_not_one_above_another_broken_one() {
-    check("replicas=1; 0 ready@new; 1 ready@new; 2 running@new", expect![[r#"
+    check(
+        "replicas=1; 0 ready@new; 1 ready@new; 2 running@new",
+        expect![[r#"
         1. delete 2 (ScaledDown)
         scale down 2 waits: 2 is terminating
-        scale down 1 waits: 2 is terminating"#]]);
-    check("replicas=0; 0 running@new; 1 running@new; 2 running@new", expect![[r#"
+        scale down 1 waits: 2 is terminating"#]],
+    );
+    check(
+        "replicas=0; 0 running@new; 1 running@new; 2 running@new",
+        expect![[r#"
         scale down 2 waits: 2 is not ready
         scale down 1 waits: 2 is terminating
-        scale down 0 waits: 2 is terminating"#]]);
+        scale down 0 waits: 2 is terminating"#]],
+    );
 }
 
 #[test]
 fn a_parallel_set_scales_down_all_at_once_whatever_their_health() {
-    check("replicas=1 parallel; 0 running@new; 1 running@new; 2 ready@new", expect![[r#"
+    check(
+        "replicas=1 parallel; 0 running@new; 1 running@new; 2 ready@new",
+        expect![[r#"
         1. delete 2 (ScaledDown)
         2. delete 1 (ScaledDown)
         settle 0 waits: 0 is not ready
         scale down 2 waits: 2 is terminating
-        scale down 1 waits: 1 is terminating"#]]);
+        scale down 1 waits: 1 is terminating"#]],
+    );
 }
 
 #[test]
 fn a_moved_range_fills_the_new_slots_before_the_old_go() {
-    check("replicas=2 start=2; 0 ready@new; 1 ready@new", expect![[r#"
-        1. create 2 @new
-        settle 2 waits: 2 does not exist
-        create 3 waits: 2 does not exist"#]]);
-    check("replicas=2 start=2; 0 ready@new; 1 ready@new; 2 ready@new; 3 ready@new", expect![[r#"
+    check(
+        "replicas=2 start=2; 0 ready@new; 1 ready@new",
+        expect![[r#"
+            1. create 2 @new
+            settle 2 waits: 2 does not exist
+            create 3 waits: 2 does not exist
+            scale down 1 waits: 2 does not exist
+            scale down 0 waits: 2 does not exist"#]],
+    );
+    check(
+        "replicas=2 start=2; 0 ready@new; 1 ready@new; 2 ready@new; 3 ready@new",
+        expect![[r#"
         1. delete 1 (ScaledDown)
         scale down 1 waits: 1 is terminating
-        scale down 0 waits: 1 is terminating"#]]);
+        scale down 0 waits: 1 is terminating"#]],
+    );
 }
 
 #[test]
@@ -381,65 +468,110 @@ fn retention_owners_are_written_before_a_condemned_pod_goes() {
             2. delete 1 (ScaledDown)
             scale down 1 waits: 1 is terminating"#]],
     );
-    check("replicas=1 claims deleted=Delete claim=data-web-0; 0 ready@new", expect!["1. set owners of claim data-web-0"]);
+    check(
+        "replicas=1 claims deleted=Delete claim=data-web-0; 0 ready@new",
+        expect!["1. set owners of claim data-web-0"],
+    );
     check("replicas=1 claims deleted=Delete claim-of-other=data-web-0; 0 ready@new", expect![""]);
     check("replicas=1 claims claim-of-other=data-web-0; 0 ready@new", expect![""]);
 }
 
 #[test]
 fn the_update_goes_from_the_highest_ordinal_down() {
-    check("replicas=3; 0 ready@old; 1 ready@old; 2 ready@old", expect![[r#"
+    check(
+        "replicas=3; 0 ready@old; 1 ready@old; 2 ready@old",
+        expect![[r#"
         1. delete 2 (Outdated)
         update 2 waits: 2 is terminating
         update 1 waits: 2 is terminating
-        update 0 waits: 2 is terminating"#]]);
-    check("replicas=3; 0 ready@old; 1 ready@old; 2 pending@new", expect!["settle 2 waits: 2 is not ready"]);
-    check("replicas=3; 0 ready@old; 1 ready@old; 2 ready@new", expect![[r#"
+        update 0 waits: 2 is terminating"#]],
+    );
+    check("replicas=3; 0 ready@old; 1 ready@old; 2 pending@new", expect![[r#"
+        settle 2 waits: 2 is not ready
+        update 1 waits: 2 is not ready
+        update 0 waits: 2 is not ready"#]]);
+    check(
+        "replicas=3; 0 ready@old; 1 ready@old; 2 ready@new",
+        expect![[r#"
         1. delete 1 (Outdated)
         update 1 waits: 1 is terminating
-        update 0 waits: 1 is terminating"#]]);
-    check("replicas=3; 0 ready@old; 1 ready@old; 2 terminating@old", expect!["settle 2 waits: 2 is terminating"]);
+        update 0 waits: 1 is terminating"#]],
+    );
+    check("replicas=3; 0 ready@old; 1 ready@old; 2 terminating@old", expect![[r#"
+        settle 2 waits: 2 is terminating
+        update 1 waits: 2 is terminating
+        update 0 waits: 2 is terminating"#]]);
 }
 
 #[test]
 fn the_partition_holds_lower_slots_and_counts_from_the_start_ordinal() {
-    check("replicas=3 partition=2; 0 ready@old; 1 ready@old; 2 ready@old", expect![[r#"
+    check(
+        "replicas=3 partition=2; 0 ready@old; 1 ready@old; 2 ready@old",
+        expect![[r#"
         1. delete 2 (Outdated)
         update 2 waits: 2 is terminating
         update 1 waits: 1 is below the partition
-        update 0 waits: 0 is below the partition"#]]);
-    check("replicas=3 start=5 partition=1; 5 ready@old; 6 ready@old; 7 ready@new", expect![[r#"
+        update 0 waits: 0 is below the partition"#]],
+    );
+    check(
+        "replicas=3 start=5 partition=1; 5 ready@old; 6 ready@old; 7 ready@new",
+        expect![[r#"
         1. delete 6 (Outdated)
         update 6 waits: 6 is terminating
-        update 5 waits: 5 is below the partition"#]]);
-    check("replicas=3 partition=7; 0 ready@old; 1 ready@old; 2 ready@old", expect![[r#"
+        update 5 waits: 5 is below the partition"#]],
+    );
+    check(
+        "replicas=3 partition=7; 0 ready@old; 1 ready@old; 2 ready@old",
+        expect![[r#"
         update 2 waits: 2 is below the partition
         update 1 waits: 1 is below the partition
-        update 0 waits: 0 is below the partition"#]]);
+        update 0 waits: 0 is below the partition"#]],
+    );
 }
 
 #[test]
 fn a_lost_pod_comes_back_at_the_revision_of_its_side_of_the_partition() {
-    check("replicas=3 partition=2; 1 ready@old; 2 ready@new", expect![[r#"
+    check(
+        "replicas=3 partition=2; 1 ready@old; 2 ready@new",
+        expect![[r#"
         1. create 0 @old
-        settle 0 waits: 0 does not exist"#]]);
-    check("replicas=3 partition=0; 1 ready@old; 2 ready@new", expect![[r#"
+        settle 0 waits: 0 does not exist"#]],
+    );
+    check(
+        "replicas=3 partition=0; 1 ready@old; 2 ready@new",
+        expect![[r#"
+            1. create 0 @new
+            settle 0 waits: 0 does not exist
+            update 1 waits: 0 does not exist"#]],
+    );
+    check(
+        "replicas=3 no-block current=1; 1 ready@old; 2 ready@new",
+        expect![[r#"
+            1. create 0 @old
+            settle 0 waits: 0 does not exist
+            update 1 waits: 0 does not exist"#]],
+    );
+    check(
+        "replicas=3 no-block current=0; 1 ready@old; 2 ready@new",
+        expect![[r#"
+            1. create 0 @new
+            settle 0 waits: 0 does not exist
+            update 1 waits: 0 does not exist"#]],
+    );
+    check(
+        "replicas=3 on-delete; 1 ready@old; 2 ready@new",
+        expect![[r#"
         1. create 0 @new
-        settle 0 waits: 0 does not exist"#]]);
-    check("replicas=3 no-block current=1; 1 ready@old; 2 ready@new", expect![[r#"
-        1. create 0 @old
-        settle 0 waits: 0 does not exist"#]]);
-    check("replicas=3 no-block current=0; 1 ready@old; 2 ready@new", expect![[r#"
-        1. create 0 @new
-        settle 0 waits: 0 does not exist"#]]);
-    check("replicas=3 on-delete; 1 ready@old; 2 ready@new", expect![[r#"
-        1. create 0 @new
-        settle 0 waits: 0 does not exist"#]]);
+        settle 0 waits: 0 does not exist"#]],
+    );
 }
 
 #[test]
 fn an_update_in_order_stays_behind_a_broken_pod() {
-    check("replicas=3; 0 ready@old; 1 ready@old; 2 running@other", expect!["settle 2 waits: 2 is not ready"]);
+    check("replicas=3; 0 ready@old; 1 ready@old; 2 running@other", expect![[r#"
+        settle 2 waits: 2 is not ready
+        update 1 waits: 2 is not ready
+        update 0 waits: 2 is not ready"#]]);
 }
 
 #[test]
@@ -481,64 +613,92 @@ fn a_parallel_set_replaces_broken_outdated_pods_without_budget() {
     );
     check(
         "replicas=4 max-unavailable=2; 0 running@old; 1 running@old; 2 ready@old; 3 ready@old",
-        expect!["settle 0 waits: 0 is not ready"],
+        expect![[r#"
+            settle 0 waits: 0 is not ready
+            update 1 waits: 0 is not ready
+            update 2 waits: 0 is not ready
+            update 3 waits: 0 is not ready"#]],
     );
 }
 
 #[test]
 fn several_pods_update_at_once_within_the_budget() {
-    check("replicas=5 max-unavailable=2; 0 ready@old; 1 ready@old; 2 ready@old; 3 ready@old; 4 ready@old", expect![[r#"
+    check(
+        "replicas=5 max-unavailable=2; 0 ready@old; 1 ready@old; 2 ready@old; 3 ready@old; 4 ready@old",
+        expect![[r#"
         1. delete 4 (Outdated)
         2. delete 3 (Outdated)
         update 4 waits: 4 is terminating
         update 3 waits: 3 is terminating
         update 2 waits: 2 of 2 are unavailable
         update 1 waits: 2 of 2 are unavailable
-        update 0 waits: 2 of 2 are unavailable"#]]);
-    check("replicas=5 max-unavailable=50%; 0 ready@old; 1 ready@old; 2 ready@old; 3 ready@old; 4 ready@new", expect![[r#"
+        update 0 waits: 2 of 2 are unavailable"#]],
+    );
+    check(
+        "replicas=5 max-unavailable=50%; 0 ready@old; 1 ready@old; 2 ready@old; 3 ready@old; 4 ready@new",
+        expect![[r#"
         1. delete 3 (Outdated)
         2. delete 2 (Outdated)
         update 3 waits: 3 is terminating
         update 2 waits: 2 is terminating
         update 1 waits: 2 of 2 are unavailable
-        update 0 waits: 2 of 2 are unavailable"#]]);
-    check("replicas=5 max-unavailable=10%; 0 ready@old; 1 ready@old; 2 ready@old; 3 ready@old; 4 ready@old", expect![[r#"
+        update 0 waits: 2 of 2 are unavailable"#]],
+    );
+    check(
+        "replicas=5 max-unavailable=10%; 0 ready@old; 1 ready@old; 2 ready@old; 3 ready@old; 4 ready@old",
+        expect![[r#"
         1. delete 4 (Outdated)
         update 4 waits: 4 is terminating
         update 3 waits: 4 is terminating
         update 2 waits: 4 is terminating
         update 1 waits: 4 is terminating
-        update 0 waits: 4 is terminating"#]]);
+        update 0 waits: 4 is terminating"#]],
+    );
 }
 
 #[test]
 fn on_delete_waits_for_somebody() {
-    check("replicas=2 on-delete; 0 ready@old; 1 ready@old", expect![[r#"
+    check(
+        "replicas=2 on-delete; 0 ready@old; 1 ready@old",
+        expect![[r#"
         update 1 waits: 1 has to be deleted by somebody
-        update 0 waits: 0 has to be deleted by somebody"#]]);
+        update 0 waits: 0 has to be deleted by somebody"#]],
+    );
 }
 
 #[test]
 fn orphans_are_taken_over_and_strangers_let_go_before_anything_else() {
-    check("replicas=2; 0 ready@new orphan; 1 ready@new", expect![[r#"
+    check(
+        "replicas=2; 0 ready@new orphan; 1 ready@new",
+        expect![[r#"
         confirm set
         adopt web-0
-        all waits: pods or revisions are taken over or let go"#]]);
-    check("replicas=2; 0 ready@new unlabelled; 1 ready@new", expect![[r#"
+        all waits: pods or revisions are taken over or let go"#]],
+    );
+    check(
+        "replicas=2; 0 ready@new unlabelled; 1 ready@new",
+        expect![[r#"
         release web-0
-        all waits: pods or revisions are taken over or let go"#]]);
-    check("replicas=2; 0 ready@new foreign; 1 ready@new", expect![[r#"
+        all waits: pods or revisions are taken over or let go"#]],
+    );
+    check(
+        "replicas=2; 0 ready@new foreign; 1 ready@new",
+        expect![[r#"
         create 0 waits: pod web-0 is not the set's
-        retry"#]]);
+        retry"#]],
+    );
 }
 
 #[test]
 fn a_wrong_name_label_is_repaired_and_wrong_volumes_are_reported() {
     check("replicas=1; 0 ready@new misnamed", expect!["1. repair 0"]);
-    check("replicas=2 claims claim=data-web-0; 0 ready@new no-volumes", expect![[r#"
+    check(
+        "replicas=2 claims claim=data-web-0; 0 ready@new no-volumes",
+        expect![[r#"
         settle 0 waits: 0 has other volumes
         create 1 waits: 0 has other volumes
-        Warning FailedUpdate: Update Pod web-0 in StatefulSet web failed error: the pod's volumes are not the set's claims, and a pod's volumes cannot be changed"#]]);
+        Warning FailedUpdate: Update Pod web-0 in StatefulSet web failed error: the pod's volumes are not the set's claims, and a pod's volumes cannot be changed"#]],
+    );
 }
 
 #[test]
@@ -549,15 +709,42 @@ fn a_set_that_is_being_deleted_gets_a_status_only() {
 #[test]
 fn the_status_counts_what_is_there() {
     check_status("replicas=3", expect!["replicas=0 ready=0 available=0 current=0@new updated=0@new"]);
-    check_status("replicas=3; 0 ready@new; 1 pending@new", expect!["replicas=2 ready=1 available=1 current=2@new updated=2@new"]);
-    check_status("replicas=3; 0 ready@old; 1 ready@old; 2 ready@old", expect!["replicas=3 ready=3 available=3 current=2@old updated=0@new"]);
-    check_status("replicas=3; 0 ready@old; 1 ready@old; 2 ready@new", expect!["replicas=3 ready=3 available=3 current=1@old updated=1@new"]);
-    check_status("replicas=3; 0 ready@new; 1 ready@new; 2 ready@new", expect!["replicas=3 ready=3 available=3 current=3@new updated=3@new"]);
-    check_status("replicas=2 on-delete; 0 ready@old; 1 ready@new", expect!["replicas=2 ready=2 available=2 current=1@old updated=1@new"]);
-    check_status("replicas=2 min-ready=10; 0 ready@new for=5; 1 ready@new", expect!["replicas=2 ready=2 available=1 current=2@new updated=2@new"]);
-    check_status("replicas=2; 0 terminating@new; 1 ready@new", expect!["replicas=2 ready=2 available=2 current=1@new updated=1@new"]);
-    check_status("replicas=0; 0 terminating@old", expect!["replicas=1 ready=1 available=1 current=0@old updated=0@new"]);
-    check_status("replicas=3 start=1; 0 ready@new; 1 ready@new", expect!["replicas=2 ready=2 available=2 current=2@new updated=2@new"]);
+    check_status(
+        "replicas=3; 0 ready@new; 1 pending@new",
+        expect!["replicas=2 ready=1 available=1 current=2@new updated=2@new"],
+    );
+    check_status(
+        "replicas=3; 0 ready@old; 1 ready@old; 2 ready@old",
+        expect!["replicas=3 ready=3 available=3 current=2@old updated=0@new"],
+    );
+    check_status(
+        "replicas=3; 0 ready@old; 1 ready@old; 2 ready@new",
+        expect!["replicas=3 ready=3 available=3 current=1@old updated=1@new"],
+    );
+    check_status(
+        "replicas=3; 0 ready@new; 1 ready@new; 2 ready@new",
+        expect!["replicas=3 ready=3 available=3 current=3@new updated=3@new"],
+    );
+    check_status(
+        "replicas=2 on-delete; 0 ready@old; 1 ready@new",
+        expect!["replicas=2 ready=2 available=2 current=1@old updated=1@new"],
+    );
+    check_status(
+        "replicas=2 min-ready=10; 0 ready@new for=5; 1 ready@new",
+        expect!["replicas=2 ready=2 available=1 current=2@new updated=2@new"],
+    );
+    check_status(
+        "replicas=2; 0 terminating@new; 1 ready@new",
+        expect!["replicas=2 ready=2 available=2 current=1@new updated=1@new"],
+    );
+    check_status(
+        "replicas=0; 0 terminating@old",
+        expect!["replicas=1 ready=1 available=1 current=0@old updated=0@new"],
+    );
+    check_status(
+        "replicas=3 start=1; 0 ready@new; 1 ready@new",
+        expect!["replicas=2 ready=2 available=2 current=2@new updated=2@new"],
+    );
 }
 
 #[test]
@@ -631,7 +818,8 @@ fn pods_and_claims_carry_their_identity() {
     let mut world = world("replicas=1 start=4 claims deleted=Delete");
     world.edit(|spec| {
         spec["template"]["spec"]["hostname"] = json!("other");
-        spec["template"]["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]);
+        spec["template"]["spec"]["volumes"] =
+            json!([{"name": "data", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]);
         spec["template"]["metadata"]["annotations"] = json!({"a": "b"});
     });
     let bodies: Vec<Value> = world
@@ -721,7 +909,8 @@ fn pods_and_claims_carry_their_identity() {
               ]
             }
           }
-        ]"#]].assert_eq(&serde_json::to_string_pretty(&bodies).unwrap());
+        ]"#]]
+    .assert_eq(&serde_json::to_string_pretty(&bodies).unwrap());
 }
 
 #[test]
@@ -736,8 +925,17 @@ fn the_status_of_a_settled_set_is_not_written_again() {
 #[test]
 fn a_name_with_leading_zeros_is_nobodys_slot() {
     let set = world("replicas=1").facts();
-    for (name, ordinal) in [("web-0", Some(0)), ("web-10", Some(10)), ("web-01", None), ("web-", None), ("web-a", None),
-        ("web-99999999999", None), ("web--1", None), ("webs-1", None), ("web-2147483647", Some(i32::MAX))] {
+    for (name, ordinal) in [
+        ("web-0", Some(0)),
+        ("web-10", Some(10)),
+        ("web-01", None),
+        ("web-", None),
+        ("web-a", None),
+        ("web-99999999999", None),
+        ("web--1", None),
+        ("webs-1", None),
+        ("web-2147483647", Some(i32::MAX)),
+    ] {
         assert_eq!(set.ordinal_of(name).map(|o| o.0), ordinal, "{name}");
     }
 }

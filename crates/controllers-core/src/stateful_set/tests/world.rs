@@ -1,13 +1,13 @@
 //! A small cluster in memory: one set, its pods, claims and revisions; obeys plans and checks every precondition.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use meta::{ResourceVersion, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::{Action, ClaimFacts, Plan, PodFacts, RevisionFacts, SetFacts, View, missing_slots, plan, wanted_claims};
+use super::super::{Action, Plan, SetFacts, View, plan};
 use crate::words::Target;
 
 #[derive(Clone, Debug, Default)]
@@ -65,7 +65,7 @@ impl World {
     }
 
     pub(super) fn facts(&self) -> SetFacts {
-        SetFacts::read(self.set.to_string().as_bytes(), version(&self.set)).unwrap()
+        SetFacts::read(self.set.to_string().as_bytes()).unwrap()
     }
 
     pub(super) fn plan(&self) -> Plan {
@@ -74,32 +74,10 @@ impl World {
 
     pub(super) fn with_view<R>(&self, look: impl FnOnce(&View<'_>) -> R) -> R {
         let set = self.facts();
-        let typed = |value: &Value| (version(value), value.clone());
-        let pods: Vec<(ResourceVersion, Pod)> =
-            self.pods.values().map(typed).map(|(v, p)| (v, serde_json::from_value(p).unwrap())).collect();
-        let claims: Vec<(ResourceVersion, PersistentVolumeClaim)> =
-            self.claims.values().map(typed).map(|(v, p)| (v, serde_json::from_value(p).unwrap())).collect();
-        let revisions: Vec<(ResourceVersion, ControllerRevision)> =
-            self.revisions.values().map(typed).map(|(v, p)| (v, serde_json::from_value(p).unwrap())).collect();
-        let all: Vec<_> = pods.iter().map(|(v, p)| PodFacts::of(p, *v, &set)).collect();
-        let is_near = |pod: &PodFacts<'_>| match pod.owner {
-            super::super::Owner::ThisSet => true,
-            super::super::Owner::Nobody => pod.selected && pod.ordinal.is_some() && !pod.terminating,
-            super::super::Owner::Other => false,
-        };
-        let taken = all.iter().filter(|pod| !is_near(pod)).map(|pod| pod.name).collect();
-        let pods: Vec<_> = all.iter().filter(|pod| is_near(pod)).cloned().collect();
-        let present: BTreeSet<_> = pods.iter().filter_map(|pod| pod.ordinal).collect();
-        let ordinals = missing_slots(&set, &present).into_iter().chain(present);
-        let wanted = wanted_claims(&set, ordinals);
-        let claims = claims
-            .iter()
-            .map(|(v, claim)| ClaimFacts::of(claim, *v))
-            .filter(|claim| wanted.iter().any(|name| name == claim.name))
-            .map(|claim| (claim.name, claim))
-            .collect();
-        let revisions = revisions.iter().map(|(v, revision)| RevisionFacts::of(revision, *v, &set)).collect();
-        look(&View { set: &set, pods, claims, revisions, taken })
+        let pods: Vec<Pod> = self.pods.values().map(typed).collect();
+        let claims: Vec<PersistentVolumeClaim> = self.claims.values().map(typed).collect();
+        let revisions: Vec<ControllerRevision> = self.revisions.values().map(typed).collect();
+        look(&View::of(&set, &pods, &claims, &revisions, true))
     }
 
     /// Carries a plan out; every precondition must hold.
@@ -133,7 +111,9 @@ impl World {
                 checked(&mut self.revisions, target);
                 self.revisions.remove(&target.name);
             }
-            Action::AdoptPod { pod, patch } | Action::ReleasePod { pod, patch } | Action::RepairPod { pod, patch, .. } => {
+            Action::AdoptPod { pod, patch }
+            | Action::ReleasePod { pod, patch }
+            | Action::RepairPod { pod, patch, .. } => {
                 merge(checked(&mut self.pods, pod), patch, &revision);
             }
             Action::SetClaimOwners { claim, patch, .. } => merge(checked(&mut self.claims, claim), patch, &revision),
@@ -166,6 +146,10 @@ impl World {
         self.tick();
         self.pods.remove(name);
     }
+}
+
+fn typed<T: serde::de::DeserializeOwned>(object: &Value) -> T {
+    serde_json::from_value(object.clone()).unwrap()
 }
 
 pub(super) fn version(object: &Value) -> ResourceVersion {
