@@ -11,6 +11,10 @@ pub const JSON_PATCH_OPERATIONS_MAX: usize = 10_000;
 /// request. Without it a short patch could double the document again and again.
 const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// Most levels of the patched document: operations can nest deeper than any text that we read, and what is stored must
+/// be readable.
+const DEPTH_MAX: usize = 100;
+
 /// The document after the patch.
 ///
 /// # Errors
@@ -37,7 +41,19 @@ pub fn json_patch(mut document: Value, patch: Value) -> Result<Value, Status> {
         // A failed patch leaves a half-patched document, which is dropped.
         json_patch::patch_unsafe(&mut document, std::slice::from_ref(operation)).map_err(|_| refused())?;
     }
+    if is_deeper_than(&document, DEPTH_MAX) {
+        return Err(refused());
+    }
     Ok(document)
+}
+
+fn is_deeper_than(value: &Value, levels: usize) -> bool {
+    match (levels, value) {
+        (0, Value::Array(_) | Value::Object(_)) => true,
+        (_, Value::Array(items)) => items.iter().any(|item| is_deeper_than(item, levels - 1)),
+        (_, Value::Object(members)) => members.values().any(|member| is_deeper_than(member, levels - 1)),
+        _ => false,
+    }
 }
 
 /// 422 as upstream words it: the library's reason is in no field of the answer.
@@ -100,8 +116,19 @@ mod tests {
 
     #[test]
     fn copies_cannot_double_the_document_for_ever() {
-        let copy = json!({ "op": "copy", "from": "", "path": "/a/deeper" });
-        let status = patched(Value::Array(vec![copy; 40])).expect_err("it would be terabytes");
+        let copy = |i: usize| json!({ "op": "copy", "from": "", "path": format!("/a/{i}") });
+        let status = patched((0..24).map(copy).collect()).expect_err("it would be gigabytes");
         assert_eq!(status.code, 422);
+    }
+
+    #[test]
+    fn operations_cannot_nest_deeper_than_can_be_read_back() {
+        let nest = |levels: usize| {
+            let add = |level: usize| json!({ "op": "add", "path": "/x".repeat(level + 1), "value": {} });
+            patched((0..levels).map(add).collect()).map(|_| ()).map_err(|status| status.code)
+        };
+        assert_eq!(nest(DEPTH_MAX - 1), Ok(()));
+        assert_eq!(nest(DEPTH_MAX), Err(422));
+        assert_eq!(nest(5_000), Err(422));
     }
 }
