@@ -19,6 +19,7 @@ mod machine;
 mod probe;
 pub mod run;
 pub mod shutdown;
+pub mod sources;
 mod status;
 mod step;
 mod stop;
