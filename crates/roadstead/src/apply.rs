@@ -119,7 +119,9 @@ impl Applier {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let gvk = GroupVersionKind::gvk(group, version, kind);
         let (resource, capabilities) = kube::discovery::pinned_kind(&self.client, &gvk).await.map_err(|_| {
-            anyhow!("no matches for kind {kind:?} in version {api_version:?}: this version of Roadstead does not serve it")
+            anyhow!(
+                "no matches for kind {kind:?} in version {api_version:?}: this version of Roadstead does not serve it"
+            )
         })?;
         let base = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let served = Served {

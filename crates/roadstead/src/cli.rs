@@ -189,11 +189,7 @@ fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
         digits.clear();
         total += std::time::Duration::from_secs(count.saturating_mul(secs));
     }
-    if digits.is_empty() && !text.is_empty() {
-        Ok(total)
-    } else {
-        Err("write for example 90s, 5m or 1h30m".to_owned())
-    }
+    if digits.is_empty() && !text.is_empty() { Ok(total) } else { Err("write for example 90s, 5m or 1h30m".to_owned()) }
 }
 
 #[cfg(test)]

@@ -73,7 +73,8 @@ impl Instance {
             return Ok(None);
         }
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let pid = text.trim().parse().with_context(|| format!("{} holds {text:?}, not a process id", path.display()))?;
+        let pid =
+            text.trim().parse().with_context(|| format!("{} holds {text:?}, not a process id", path.display()))?;
         Ok(Some(pid))
     }
 

@@ -83,8 +83,7 @@ fn read_file(path: &Path) -> Result<Vec<Manifest>> {
 
 /// Splits a text into objects; the items of a `List` stand for themselves.
 fn parse(origin: &str, text: &str) -> Result<Vec<Manifest>> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).with_context(|| format!("error parsing {origin}"))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).with_context(|| format!("error parsing {origin}"))?;
     let mut manifests = Vec::new();
     let count = documents.len();
     for (index, document) in documents.into_iter().enumerate() {

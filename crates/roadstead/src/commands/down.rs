@@ -28,7 +28,7 @@ pub async fn run(args: &DownArgs) -> Result<ExitCode> {
         None => eprintln!("cluster {:?} does not run", instance.name),
     }
     if args.delete_data && instance.data.exists() {
-        server::remove_everything(&instance.data)?;
+        server::remove_everything(&instance.data).await?;
         eprintln!("deleted {}", instance.data.display());
     } else if instance.data.exists() {
         eprintln!("its data is kept in {}; `roadstead up` brings the pods back", instance.data.display());

@@ -46,11 +46,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 /// If it does not run, or its kubeconfig cannot be read.
 async fn connect(instance: &Instance) -> Result<Client> {
     if instance.server_pid()?.is_none() {
-        bail!(
-            "cluster {:?} in {} does not run; `roadstead up` starts it",
-            instance.name,
-            instance.data.display()
-        );
+        bail!("cluster {:?} in {} does not run; `roadstead up` starts it", instance.name, instance.data.display());
     }
     // Another provider may be compiled in by a dependency; ours is named once, and a second naming is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();

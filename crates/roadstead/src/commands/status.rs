@@ -34,7 +34,14 @@ pub async fn run(args: &InstanceArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(["NAMESPACE", "NAME", "READY", "PHASE", "RESTARTS", "IP"]);
+    table.load_preset(comfy_table::presets::NOTHING).set_header([
+        "NAMESPACE",
+        "NAME",
+        "READY",
+        "PHASE",
+        "RESTARTS",
+        "IP",
+    ]);
     for pod in &pods.items {
         let status = pod.status.clone().unwrap_or_default();
         let containers = status.container_statuses.unwrap_or_default();

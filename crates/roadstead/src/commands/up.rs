@@ -128,7 +128,12 @@ fn start(instance: &Instance, args: &UpArgs, begun: Instant) -> Result<()> {
     ready.read_to_string(&mut said).context("wait for the server")?;
     match said.strip_prefix("ready ") {
         Some(address) => {
-            eprintln!("cluster {:?} is up at https://{} after {}", instance.name, address.trim(), seconds(begun.elapsed()));
+            eprintln!(
+                "cluster {:?} is up at https://{} after {}",
+                instance.name,
+                address.trim(),
+                seconds(begun.elapsed())
+            );
             Ok(())
         }
         None if said.is_empty() => {
@@ -151,7 +156,9 @@ fn preflight() -> Result<()> {
     if !filesystems.lines().any(|l| l.ends_with("\toverlay")) {
         let loaded = Command::new("modprobe").arg("overlay").stderr(Stdio::null()).status().is_ok_and(|s| s.success());
         if !loaded {
-            bail!("this kernel has no overlayfs, which container images need: load the module `overlay` or use another kernel");
+            bail!(
+                "this kernel has no overlayfs, which container images need: load the module `overlay` or use another kernel"
+            );
         }
     }
     if !["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/memory"].iter().any(|p| fs::exists(p).unwrap_or(false)) {
