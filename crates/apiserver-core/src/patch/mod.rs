@@ -11,8 +11,12 @@ mod fields;
 mod json;
 mod managed;
 mod merge;
+#[cfg(test)]
+mod ownership_tests;
 mod place;
 mod strategic;
+#[cfg(test)]
+mod strategic_tests;
 
 pub use apply::{Applied, ApplyRequest, apply};
 pub use fields::{Difference, FieldSet, FieldSetError, difference, stated};
