@@ -487,10 +487,21 @@ impl PodMachine {
         match (&container.current, previous) {
             (Current::Alive(alive), false) => Some(alive.attempt),
             (Current::Ended(ended), false) => Some(ended.attempt),
-            (Current::None | Current::Starting { .. }, false) => last,
-            // While no new instance runs, the one that ended last is the current one (as upstream's logs see it).
+            // While the status shows a back-off, the instance that crashed is its last state.
+            (Current::Ended(ended), true) if container.failure.is_some() => Some(ended.attempt),
             (Current::Ended(_) | Current::Alive(_), true) => last,
-            (Current::None | Current::Starting { .. }, true) => last,
+            (Current::None | Current::Starting { .. }, _) => last,
+        }
+    }
+
+    /// Why a container has no instance, in one word; `None` if it runs or ran.
+    pub fn waiting_reason(&self, container: &str) -> Option<&'static str> {
+        let container = self.containers.iter().find(|one| one.name == container)?;
+        match (&container.current, &container.failure) {
+            (Current::Alive(_) | Current::Ended(_), _) => None,
+            (_, Some((reason, _))) => Some(reason),
+            (_, None) if container.role != Role::App || !self.is_initialized() => Some("PodInitializing"),
+            (_, None) => Some("ContainerCreating"),
         }
     }
 

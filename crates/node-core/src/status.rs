@@ -126,7 +126,7 @@ impl PodMachine {
         if apps.any(|container| never_ran(&container)) { "Pending" } else { "Running" }
     }
 
-    fn is_initialized(&self) -> bool {
+    pub(crate) fn is_initialized(&self) -> bool {
         self.containers.iter().all(|container| match container.role {
             Role::Init => container.is_ready(),
             Role::Sidecar => container.is_started() || container.last.is_some(),

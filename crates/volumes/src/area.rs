@@ -24,7 +24,7 @@ pub(crate) fn is_memory_mount(path: &Path) -> bool {
 }
 
 /// Mounts a file system in memory on an empty folder.
-pub(crate) fn mount_memory(path: &Path, size_bytes: Option<u64>, mode: u32) -> Result<(), VolumeError> {
+pub(crate) fn mount_memory(name: &str, path: &Path, size_bytes: Option<u64>, mode: u32) -> Result<(), VolumeError> {
     let mut options = format!("mode={mode:o}");
     if let Some(size) = size_bytes {
         options.push_str(&format!(",size={size}"));
@@ -32,7 +32,7 @@ pub(crate) fn mount_memory(path: &Path, size_bytes: Option<u64>, mode: u32) -> R
     let doing = format!("mount a memory file system on {}", path.display());
     let options = CString::new(options).map_err(|_| VolumeError::NotOurs { path: path.to_path_buf() })?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    rustix::mount::mount("tmpfs", path, "tmpfs", flags, Some(options.as_c_str())).map_err(VolumeError::io(doing))
+    rustix::mount::mount(name, path, "tmpfs", flags, Some(options.as_c_str())).map_err(VolumeError::io(doing))
 }
 
 /// Unmounts everything at or below a path, deepest first.

@@ -273,6 +273,10 @@ pub trait Volumes: Send + Sync + 'static {
     /// Removes the bytes of a persistent volume that our provisioner made. The only way in which data goes (D10).
     async fn delete_data(&self, volume_name: &str) -> Result<(), VolumeError>;
 
+    /// Unmounts what lives in memory: when the node shuts down and no process of a pod is left. It is made again by the
+    /// next [`Volumes::set_up`].
+    async fn close(&self) -> Result<(), VolumeError>;
+
     /// Where the bytes of a provisioned volume lie.
     fn data_path(&self, volume_name: &str) -> PathBuf;
 

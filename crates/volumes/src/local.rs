@@ -29,38 +29,23 @@ struct Folders {
     pods: PathBuf,
     memory: PathBuf,
     data: PathBuf,
+    mount_name: String,
 }
 
 impl LocalVolumes {
-    /// Opens the volumes of a cluster: makes the folders and, once, mounts the area in memory.
+    /// Opens the volumes of a cluster: makes the folders and, once, mounts the area in memory. Mounts carry the
+    /// cluster's id as their source.
     ///
     /// # Errors
     /// If a folder cannot be made or the mount is refused.
-    pub fn open(data_dir: &Path) -> Result<Self, VolumeError> {
+    pub fn open(data_dir: &Path, cluster_id: &str) -> Result<Self, VolumeError> {
         let folders =
             Folders { pods: data_dir.join("pods"), memory: data_dir.join("memory"), data: data_dir.join("volumes") };
         for (path, mode) in [(&folders.pods, 0o755), (&folders.memory, 0o700), (&folders.data, 0o755)] {
             make_folders(path, mode)?;
         }
-        if !area::is_memory_mount(&folders.memory) {
-            area::mount_memory(&folders.memory, None, 0o711)?;
-        }
+        folders.mount_memory_area()?;
         Ok(Self { folders: Arc::new(folders) })
-    }
-
-    /// Unmounts the area in memory: only when no pod is left. A pod that is still there keeps it mounted.
-    ///
-    /// # Errors
-    /// If the kernel refuses.
-    pub async fn close(&self) -> Result<(), VolumeError> {
-        self.blocking(|folders| {
-            let busy = std::fs::read_dir(&folders.memory).is_ok_and(|mut entries| entries.next().is_some());
-            if busy || !area::is_memory_mount(&folders.memory) {
-                return Ok(());
-            }
-            area::unmount_below(&folders.memory)
-        })
-        .await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -124,6 +109,14 @@ impl Volumes for LocalVolumes {
         .await
     }
 
+    async fn close(&self) -> Result<(), VolumeError> {
+        self.blocking(|folders| {
+            area::unmount_below(&folders.pods)?;
+            area::unmount_below(&folders.memory)
+        })
+        .await
+    }
+
     async fn delete_data(&self, volume_name: &str) -> Result<(), VolumeError> {
         let name = volume_name.to_owned();
         self.blocking(move |folders| {
@@ -146,6 +139,13 @@ impl Volumes for LocalVolumes {
 }
 
 impl Folders {
+    fn mount_memory_area(&self) -> Result<(), VolumeError> {
+        if area::is_memory_mount(&self.memory) {
+            return Ok(());
+        }
+        area::mount_memory(&self.mount_name, &self.memory, None, 0o711)
+    }
+
     fn volume(&self, pod: &Uid, name: &str) -> PathBuf {
         self.pods.join(&pod.0).join("volumes").join(name)
     }
@@ -170,7 +170,7 @@ impl Folders {
                 let path = self.volume(pod, name);
                 let fresh = make_folder(&path, 0o777)?;
                 if *medium == Medium::Memory && !area::is_memory_mount(&path) {
-                    area::mount_memory(&path, *size_limit_bytes, 0o1777)?;
+                    area::mount_memory(&self.mount_name, &path, *size_limit_bytes, 0o1777)?;
                     own(&path, group, true)?;
                 } else if fresh {
                     own(&path, group, true)?;
@@ -213,6 +213,7 @@ impl Folders {
 
     fn write_files(&self, pod: &Uid, name: &str, files: &FileSet, group: Option<FsGroup>) -> Result<(), VolumeError> {
         let path = if files.confidential {
+            self.mount_memory_area()?;
             let area = self.memory.join(&pod.0);
             make_folder(&area, 0o755)?;
             area.join(name)

@@ -90,6 +90,10 @@ impl Volumes for MemoryVolumes {
         Ok(self.state().pods.keys().cloned().collect())
     }
 
+    async fn close(&self) -> Result<(), VolumeError> {
+        Ok(())
+    }
+
     async fn delete_data(&self, volume_name: &str) -> Result<(), VolumeError> {
         let path = self.data_path(volume_name);
         self.state().data.remove(&path);
