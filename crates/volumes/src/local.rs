@@ -39,8 +39,12 @@ impl LocalVolumes {
     /// # Errors
     /// If a folder cannot be made or the mount is refused.
     pub fn open(data_dir: &Path, cluster_id: &str) -> Result<Self, VolumeError> {
-        let folders =
-            Folders { pods: data_dir.join("pods"), memory: data_dir.join("memory"), data: data_dir.join("volumes") };
+        let folders = Folders {
+            pods: data_dir.join("pods"),
+            memory: data_dir.join("memory"),
+            data: data_dir.join("volumes"),
+            mount_name: format!("roadstead-{cluster_id}"),
+        };
         for (path, mode) in [(&folders.pods, 0o755), (&folders.memory, 0o700), (&folders.data, 0o755)] {
             make_folders(path, mode)?;
         }
