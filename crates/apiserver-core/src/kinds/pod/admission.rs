@@ -1,0 +1,131 @@
+//! What the server adds to a new pod: service account, its token, tolerations, priority (M-6 to M-8).
+
+use meta::Status;
+use serde_json::{Value, json};
+
+use api::resources;
+
+use crate::tree::{as_object_mut, has, items, items_mut, member, object_mut, set, set_default, text};
+use crate::write::{CreateContext, random_suffix};
+
+const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+const TOKEN_SECS: i64 = 3607;
+const UNREACHABLE_SECS: i64 = 300;
+const MIRROR: &str = "kubernetes.io/config.mirror";
+const BUILT_IN_PRIORITIES: &[(&str, i64)] =
+    &[("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+
+pub(super) fn admit(pod: &mut Value, context: &CreateContext<'_>) -> Result<(), Status> {
+    let is_mirror = has(member(member(pod, "metadata"), "annotations"), MIRROR);
+    if !is_mirror {
+        admit_service_account(pod, context)?;
+    }
+    admit_tolerations(pod);
+    admit_priority(pod)
+}
+
+/// M-6.
+fn admit_service_account(pod: &mut Value, context: &CreateContext<'_>) -> Result<(), Status> {
+    let pod_name = text(member(pod, "metadata"), "name").to_owned();
+    let spec = as_object_mut(pod).entry("spec").or_insert_with(|| json!({}));
+    if text(spec, "serviceAccountName").is_empty() {
+        set(spec, "serviceAccountName", "default");
+    }
+    let account_name = text(spec, "serviceAccountName").to_owned();
+    set(spec, "serviceAccount", account_name.clone());
+    let Some(account) = context.service_account else {
+        let why = format!(
+            "error looking up service account {}/{account_name}: serviceaccount \"{account_name}\" not found",
+            context.namespace
+        );
+        return Err(Status::forbidden(&resources::PODS, &pod_name, why));
+    };
+    let secrets = items(account, "imagePullSecrets");
+    if items(spec, "imagePullSecrets").is_empty() && !secrets.is_empty() {
+        set(spec, "imagePullSecrets", secrets.to_vec());
+    }
+    let wanted = |tree: &Value| tree.get("automountServiceAccountToken").and_then(Value::as_bool);
+    if wanted(spec).or_else(|| wanted(account)).unwrap_or(true) {
+        mount_token(spec, context.seed);
+    }
+    Ok(())
+}
+
+/// A volume with token, root certificate and namespace, mounted where containers do not mount something else.
+fn mount_token(spec: &mut Value, seed: u64) {
+    let existing = items(spec, "volumes").iter().find(|volume| text(volume, "name").starts_with("kube-api-access-"));
+    let (name, is_new) = match existing {
+        Some(volume) => (text(volume, "name").to_owned(), false),
+        None => (format!("kube-api-access-{}", random_suffix(seed.wrapping_mul(31).wrapping_add(7))), true),
+    };
+    let mut mounted = false;
+    for key in ["initContainers", "containers", "ephemeralContainers"] {
+        for container in items_mut(spec, key) {
+            if items(container, "volumeMounts").iter().any(|mount| text(mount, "mountPath") == TOKEN_PATH) {
+                continue;
+            }
+            let mounts = as_object_mut(container).entry("volumeMounts").or_insert_with(|| json!([]));
+            if let Value::Array(mounts) = mounts {
+                mounts.push(json!({ "name": name, "readOnly": true, "mountPath": TOKEN_PATH }));
+                mounted = true;
+            }
+        }
+    }
+    if !mounted || !is_new {
+        return;
+    }
+    let volume = json!({
+        "name": name,
+        "projected": {
+            "defaultMode": 0o644,
+            "sources": [
+                { "serviceAccountToken": { "expirationSeconds": TOKEN_SECS, "path": "token" } },
+                { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
+                { "downwardAPI": { "items": [
+                    { "path": "namespace", "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.namespace" } },
+                ] } },
+            ],
+        },
+    });
+    if let Value::Array(volumes) = as_object_mut(spec).entry("volumes").or_insert_with(|| json!([])) {
+        volumes.push(volume);
+    }
+}
+
+/// A pod stays five minutes on a node that went silent, unless it says otherwise (M-7, N-44).
+fn admit_tolerations(pod: &mut Value) {
+    let spec = object_mut(pod, "spec");
+    let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
+    let Value::Array(tolerations) = tolerations else { return };
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerates = tolerations.iter().any(|toleration| {
+            let (other, effect) = (text(toleration, "key"), text(toleration, "effect"));
+            (other == key || other.is_empty()) && matches!(effect, "NoExecute" | "")
+        });
+        if !tolerates {
+            tolerations.push(json!({
+                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNREACHABLE_SECS,
+            }));
+        }
+    }
+}
+
+/// There are only the two built-in classes yet (M-8).
+fn admit_priority(pod: &mut Value) -> Result<(), Status> {
+    let name = text(member(pod, "metadata"), "name").to_owned();
+    let spec = as_object_mut(pod).entry("spec").or_insert_with(|| json!({}));
+    let class = text(spec, "priorityClassName").to_owned();
+    let priority = match class.as_str() {
+        "" => 0,
+        class => match BUILT_IN_PRIORITIES.iter().find(|(name, _)| *name == class) {
+            Some((_, priority)) => *priority,
+            None => {
+                let why = format!("no PriorityClass with name {class} was found");
+                return Err(Status::forbidden(&resources::PODS, &name, why));
+            }
+        },
+    };
+    set(spec, "priority", priority);
+    set_default(spec, "preemptionPolicy", "PreemptLowerPriority");
+    Ok(())
+}

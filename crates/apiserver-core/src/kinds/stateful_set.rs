@@ -1,0 +1,365 @@
+//! StatefulSet: its row, defaults and rules (statefulset.md section 1).
+
+use std::borrow::Cow;
+
+use api::{
+    ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing, UpdateWithoutVersion, resources,
+};
+use meta::{Quantity, Timestamp};
+use serde_json::{Value, json};
+
+use super::persistent_volume_claim as claim;
+use super::pod;
+use super::{Column, KindDef, Needs, Row, Rules, cells};
+use crate::tree::{as_object_mut, at, copy_member, has, int, items, items_mut, member, remove, set, set_default, text};
+use crate::validate::metadata::{validate_annotations, validate_labels, validate_non_negative};
+use crate::validate::{Errors, Path, names, selector};
+
+const FORBIDDEN_CHANGE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+    'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are \
+    forbidden";
+/// What may change in the spec (A-39).
+const MUTABLE: &[&str] = &[
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+
+pub(super) fn def() -> KindDef {
+    KindDef {
+        kind: Kind {
+            resource: resources::STATEFUL_SETS,
+            kind: "StatefulSet",
+            list_kind: "StatefulSetList",
+            singular: "statefulset",
+            short_names: &["sts"],
+            categories: &["all"],
+            scope: Scope::Namespaced,
+            verbs: ALL_VERBS,
+            subresources: const { &[Subresource::scale(), Subresource::status("StatefulSet")] },
+            stored_as: None,
+            delete_answer: DeleteAnswer::Status,
+            update_of_missing: UpdateOfMissing::NotFound,
+            update_without_version: UpdateWithoutVersion::Unconditional,
+            generation: Generation::Spec,
+            selectable_fields: &[],
+        },
+        columns: const {
+            &[
+                Column::NAME,
+                Column::text("Ready", "Ready pods of the wanted ones."),
+                Column::AGE,
+                Column::text("Containers", "Names of the containers.").wide(),
+                Column::text("Images", "Images of the containers.").wide(),
+            ]
+        },
+        row,
+        needs: Needs::Nothing,
+        conversion: None,
+        rules: Rules {
+            name: names::dns_label,
+            default,
+            prepare_create: |object| set(object, "status", json!({ "replicas": 0, "availableReplicas": 0 })),
+            validate: |set, errors| {
+                let path = Path::root("spec");
+                validate_spec(member(set, "spec"), &path, Occasion::Create, errors);
+            },
+            validate_update,
+            validate_status,
+            warn,
+            ..Rules::PLAIN
+        },
+    }
+}
+
+/// A-51.
+fn row(set: &Value, now: Timestamp) -> Row {
+    let ready = int(member(set, "status"), "readyReplicas").unwrap_or(0);
+    let wanted = int(member(set, "spec"), "replicas").unwrap_or(0);
+    let (containers, images) = cells::containers_and_images(at(set, &["spec", "template", "spec"]));
+    Row::of([cells::name(set), format!("{ready}/{wanted}").into(), cells::age(set, now), containers, images])
+}
+
+/// A-10 to A-18. The scalars come defaulted from the schema; this is what depends on something.
+fn default(set: &mut Value) {
+    let spec = as_object_mut(set).entry("spec").or_insert_with(|| json!({}));
+    set_default(spec, "podManagementPolicy", "OrderedReady");
+    set_default(spec, "replicas", 1);
+    set_default(spec, "revisionHistoryLimit", 10);
+    set_default(spec, "serviceName", "");
+    default_update_strategy(spec);
+    let retention = as_object_mut(spec).entry("persistentVolumeClaimRetentionPolicy").or_insert_with(|| json!({}));
+    set_default(retention, "whenDeleted", "Retain");
+    set_default(retention, "whenScaled", "Retain");
+    if has(spec, "ordinals") {
+        set_default(&mut spec["ordinals"], "start", 0);
+    }
+    let template = as_object_mut(spec).entry("template").or_insert_with(|| json!({}));
+    pod::default_template(template);
+    for template in items_mut(spec, "volumeClaimTemplates") {
+        claim::default_template(template);
+    }
+}
+
+/// The trap of A-12: an explicit type without the block stays without it.
+fn default_update_strategy(spec: &mut Value) {
+    let strategy = as_object_mut(spec).entry("updateStrategy").or_insert_with(|| json!({}));
+    if text(strategy, "type").is_empty() {
+        set(strategy, "type", "RollingUpdate");
+        set_default(strategy, "rollingUpdate", json!({}));
+    }
+    if text(strategy, "type") == "RollingUpdate" && has(strategy, "rollingUpdate") {
+        let rolling = &mut strategy["rollingUpdate"];
+        set_default(rolling, "partition", 0);
+        set_default(rolling, "maxUnavailable", 1);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    Create,
+    Update { template_was_valid: bool },
+}
+
+fn validate_spec(spec: &Value, path: &Path<'_>, occasion: Occasion, errors: &mut Errors) {
+    let policy = text(spec, "podManagementPolicy");
+    if !matches!(policy, "OrderedReady" | "Parallel") {
+        let detail = "must be 'OrderedReady' or 'Parallel'";
+        errors.invalid_text(&path.child("podManagementPolicy"), policy, detail);
+    }
+    validate_update_strategy(member(spec, "updateStrategy"), &path.child("updateStrategy"), errors);
+    let retention_path = path.child("persistentVolumeClaimRetentionPolicy");
+    for key in ["whenDeleted", "whenScaled"] {
+        let policy = text(member(spec, "persistentVolumeClaimRetentionPolicy"), key);
+        if !matches!(policy, "Retain" | "Delete") {
+            errors.not_supported(&retention_path.child(key), policy, &["Retain", "Delete"]);
+        }
+    }
+    validate_non_negative(spec, "replicas", path, errors);
+    validate_non_negative(spec, "minReadySeconds", path, errors);
+    if let Some(start) = int(member(spec, "ordinals"), "start").filter(|start| *start < 0) {
+        errors.invalid_int(&path.child("ordinals.start"), start, "must be greater than or equal to 0");
+    }
+    if occasion == Occasion::Create {
+        let templates = path.child("volumeClaimTemplates");
+        for (index, template) in items(spec, "volumeClaimTemplates").iter().enumerate() {
+            claim::validate_spec(member(template, "spec"), &templates.index(index).child("spec"), errors);
+        }
+        let service = text(spec, "serviceName");
+        if !service.is_empty() {
+            errors.invalid_each(&path.child("serviceName"), service, names::dns_label(service));
+        }
+    }
+    validate_selector(spec, path, errors);
+    if occasion != (Occasion::Update { template_was_valid: false }) {
+        validate_template(spec, path, errors);
+    }
+    validate_template_policy(spec, path, errors);
+}
+
+fn validate_update_strategy(strategy: &Value, path: &Path<'_>, errors: &mut Errors) {
+    let rolling = member(strategy, "rollingUpdate");
+    let rolling_path = path.child("rollingUpdate");
+    match text(strategy, "type") {
+        "" => errors.required(path, ""),
+        "OnDelete" if !rolling.is_null() => {
+            errors.invalid(&rolling_path, rolling, "only allowed for updateStrategy 'RollingUpdate'");
+        }
+        "OnDelete" => {}
+        "RollingUpdate" => {
+            validate_non_negative(rolling, "partition", &rolling_path, errors);
+            validate_max_unavailable(rolling.get("maxUnavailable"), &rolling_path.child("maxUnavailable"), errors);
+        }
+        _ => errors.invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'"),
+    }
+}
+
+/// A positive number, or 1 % to 100 % (A-26).
+fn validate_max_unavailable(value: Option<&Value>, path: &Path<'_>, errors: &mut Errors) {
+    match value {
+        Some(Value::String(text)) => {
+            let problems = names::percent(text);
+            if !problems.is_empty() {
+                errors.invalid_each(path, text, problems);
+                return;
+            }
+            let percent = text.trim_end_matches('%').parse::<u64>().unwrap_or(u64::MAX);
+            if percent == 0 {
+                errors.invalid_text(path, text, "cannot be 0");
+            } else if percent > 100 {
+                errors.invalid_text(path, text, "must not be greater than 100%");
+            }
+        }
+        Some(Value::Number(number)) => match number.as_i64().unwrap_or(0) {
+            0 => errors.invalid_int(path, 0, "cannot be 0"),
+            negative if negative < 0 => {
+                errors.invalid_int(path, negative, "must be greater than or equal to 0");
+            }
+            _ => {}
+        },
+        _ => {}
+    }
+}
+
+fn validate_selector(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
+    let path = path.child("selector");
+    let wanted = member(spec, "selector");
+    if wanted.is_null() {
+        errors.required(&path, "");
+        return;
+    }
+    selector::validate(wanted, &path, errors);
+    if selector::is_empty(wanted) {
+        errors.invalid(&path, wanted, "empty selector is invalid for statefulset");
+    }
+}
+
+/// A-31 to A-34.
+fn validate_template(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
+    let template_path = path.child("template");
+    let (template, wanted) = (member(spec, "template"), member(spec, "selector"));
+    let metadata = member(template, "metadata");
+    let labels = metadata.get("labels").cloned().unwrap_or_else(|| json!({}));
+    if !wanted.is_null() && !selector::is_empty(wanted) && !selector::matches(wanted, &labels) {
+        let shown = if labels.as_object().is_some_and(serde_json::Map::is_empty) { Value::Null } else { labels };
+        let path = template_path.child("metadata");
+        errors.invalid(&path.child("labels"), &shown, "`selector` does not match template `labels`");
+    }
+    validate_labels(metadata, "labels", &template_path, errors);
+    validate_annotations(metadata, &template_path, errors);
+    let pod_spec = with_claims_as_volumes(spec);
+    let rules = pod::SpecRules { in_template: true };
+    pod::validate_spec(&pod_spec, &template_path.child("spec"), rules, errors);
+    if !items(&pod_spec, "ephemeralContainers").is_empty() {
+        let path = template_path.child("spec");
+        errors.forbidden(&path.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
+    }
+}
+
+/// The pod spec as the pods will have it: claims hide volumes of the same name, and the controller sets the host
+/// name (A-32, A-33).
+fn with_claims_as_volumes(spec: &Value) -> Cow<'_, Value> {
+    let pod_spec = at(spec, &["template", "spec"]);
+    let templates = items(spec, "volumeClaimTemplates");
+    if templates.is_empty() && !has(pod_spec, "hostname") && !has(pod_spec, "subdomain") {
+        return Cow::Borrowed(pod_spec);
+    }
+    let mut pod_spec = pod_spec.clone();
+    remove(&mut pod_spec, "hostname");
+    remove(&mut pod_spec, "subdomain");
+    let name_of = |template: &Value| text(member(template, "metadata"), "name").to_owned();
+    let claims: Vec<String> = templates.iter().map(name_of).collect();
+    let mut volumes: Vec<Value> = items(&pod_spec, "volumes")
+        .iter()
+        .filter(|volume| !claims.iter().any(|claim| claim == text(volume, "name")))
+        .cloned()
+        .collect();
+    for (index, name) in claims.iter().enumerate() {
+        if !claims[..index].contains(name) {
+            volumes.push(json!({ "name": name, "persistentVolumeClaim": { "claimName": name } }));
+        }
+    }
+    if !volumes.is_empty() {
+        set(&mut pod_spec, "volumes", volumes);
+    }
+    Cow::Owned(pod_spec)
+}
+
+/// A-35.
+fn validate_template_policy(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
+    let pod_spec = at(spec, &["template", "spec"]);
+    let (template, restart) = (path.child("template"), text(pod_spec, "restartPolicy"));
+    let spec_path = template.child("spec");
+    if restart != "Always" {
+        errors.not_supported(&spec_path.child("restartPolicy"), restart, &["Always"]);
+    }
+    if has(pod_spec, "activeDeadlineSeconds") {
+        let detail = "activeDeadlineSeconds in StatefulSet is not Supported";
+        errors.forbidden(&spec_path.child("activeDeadlineSeconds"), detail);
+    }
+}
+
+/// A-39, A-40.
+fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let path = Path::root("spec");
+    let (new_spec, old_spec) = (member(new, "spec"), member(old, "spec"));
+    let mut old_errors = Errors::new();
+    if new_spec != old_spec {
+        validate_template(old_spec, &path, &mut old_errors);
+    }
+    let occasion = Occasion::Update { template_was_valid: old_errors.is_empty() };
+    validate_spec(new_spec, &path, occasion, errors);
+    let mut allowed = old_spec.clone();
+    for key in MUTABLE {
+        copy_member(&mut allowed, new_spec, key);
+    }
+    if !same_with_templates(&allowed, new_spec) {
+        errors.forbidden(&path, FORBIDDEN_CHANGE);
+    }
+}
+
+/// Equality that does not mind whether a claim template says what the server would fill in (A-19).
+fn same_with_templates(a: &Value, b: &Value) -> bool {
+    if a == b {
+        return true;
+    }
+    let normal = |spec: &Value| {
+        let mut spec = spec.clone();
+        for template in items_mut(&mut spec, "volumeClaimTemplates") {
+            claim::default_template(template);
+            remove(template, "status");
+            if let Some(metadata) = template.get_mut("metadata") {
+                remove(metadata, "creationTimestamp");
+            }
+        }
+        spec
+    };
+    normal(a) == normal(b)
+}
+
+/// A-44.
+fn validate_status(new: &Value, old: &Value, errors: &mut Errors) {
+    let (status, path) = (member(new, "status"), Path::root("status"));
+    let counters = ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
+    for key in counters.into_iter().chain(["observedGeneration", "collisionCount"]) {
+        validate_non_negative(status, key, &path, errors);
+    }
+    let count = |key: &str| int(status, key).unwrap_or(0);
+    for key in &counters[1..] {
+        if count(key) > count("replicas") {
+            errors.invalid_int(&path.child(key), count(key), "cannot be greater than status.replicas");
+        }
+    }
+    if count("availableReplicas") > count("readyReplicas") {
+        let path = path.child("availableReplicas");
+        errors.invalid_int(&path, count("availableReplicas"), "cannot be greater than status.readyReplicas");
+    }
+    let before = int(member(old, "status"), "collisionCount");
+    let after = int(status, "collisionCount");
+    if before.is_some_and(|before| after.unwrap_or(0) < before) {
+        errors.invalid_int(&path.child("collisionCount"), after.unwrap_or(0), "cannot be decremented");
+    }
+}
+
+/// A-37.
+fn warn(set: &Value, warnings: &mut Vec<String>) {
+    let spec = member(set, "spec");
+    pod::warn_spec(at(spec, &["template", "spec"]), "spec.template.spec", warnings);
+    for (index, template) in items(spec, "volumeClaimTemplates").iter().enumerate() {
+        let requests = at(template, &["spec", "resources", "requests"]);
+        let storage = requests.get("storage").and_then(Value::as_str).and_then(|text| Quantity::parse(text).ok());
+        if let Some(storage) = storage.filter(|storage| !storage.is_whole()) {
+            warnings.push(format!(
+                "spec.volumeClaimTemplates[{index}].spec.resources.requests[storage]: fractional byte value \
+                 \"{storage}\" is invalid, must be an integer"
+            ));
+        }
+    }
+    if int(spec, "revisionHistoryLimit").is_some_and(|limit| limit < 0) {
+        warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions".to_owned());
+    }
+}
