@@ -5,5 +5,6 @@
 //! `controllers`. Modules do not import each other; the words they share are in [`words`]. Start with
 //! [`stateful_set`].
 
+pub mod endpoints;
 pub mod stateful_set;
 pub mod words;

@@ -402,10 +402,13 @@ fn scale_down_goes_highest_first_one_at_a_time() {
         scale down 2 waits: 2 is terminating
         scale down 1 waits: 2 is terminating"#]],
     );
-    check("replicas=1; 0 running@new; 1 ready@new; 2 ready@new", expect![[r#"
+    check(
+        "replicas=1; 0 running@new; 1 ready@new; 2 ready@new",
+        expect![[r#"
         settle 0 waits: 0 is not ready
         scale down 2 waits: 0 is not ready
-        scale down 1 waits: 0 is not ready"#]]);
+        scale down 1 waits: 0 is not ready"#]],
+    );
 }
 
 #[test]
@@ -486,10 +489,13 @@ fn the_update_goes_from_the_highest_ordinal_down() {
         update 1 waits: 2 is terminating
         update 0 waits: 2 is terminating"#]],
     );
-    check("replicas=3; 0 ready@old; 1 ready@old; 2 pending@new", expect![[r#"
+    check(
+        "replicas=3; 0 ready@old; 1 ready@old; 2 pending@new",
+        expect![[r#"
         settle 2 waits: 2 is not ready
         update 1 waits: 2 is not ready
-        update 0 waits: 2 is not ready"#]]);
+        update 0 waits: 2 is not ready"#]],
+    );
     check(
         "replicas=3; 0 ready@old; 1 ready@old; 2 ready@new",
         expect![[r#"
@@ -497,10 +503,13 @@ fn the_update_goes_from_the_highest_ordinal_down() {
         update 1 waits: 1 is terminating
         update 0 waits: 1 is terminating"#]],
     );
-    check("replicas=3; 0 ready@old; 1 ready@old; 2 terminating@old", expect![[r#"
+    check(
+        "replicas=3; 0 ready@old; 1 ready@old; 2 terminating@old",
+        expect![[r#"
         settle 2 waits: 2 is terminating
         update 1 waits: 2 is terminating
-        update 0 waits: 2 is terminating"#]]);
+        update 0 waits: 2 is terminating"#]],
+    );
 }
 
 #[test]
@@ -568,10 +577,13 @@ fn a_lost_pod_comes_back_at_the_revision_of_its_side_of_the_partition() {
 
 #[test]
 fn an_update_in_order_stays_behind_a_broken_pod() {
-    check("replicas=3; 0 ready@old; 1 ready@old; 2 running@other", expect![[r#"
+    check(
+        "replicas=3; 0 ready@old; 1 ready@old; 2 running@other",
+        expect![[r#"
         settle 2 waits: 2 is not ready
         update 1 waits: 2 is not ready
-        update 0 waits: 2 is not ready"#]]);
+        update 0 waits: 2 is not ready"#]],
+    );
 }
 
 #[test]
