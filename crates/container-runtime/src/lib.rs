@@ -5,11 +5,26 @@
 //! restarted or probed (`node-core`), addresses (`pod-network`), volumes and images. Start with [`Runtime`]; then
 //! `helper` for the process that holds a pod.
 
+mod agent;
+mod audit;
+mod cgroup;
+mod config;
 mod error;
+mod helper;
+pub mod logs;
+mod oci;
+mod seccomp;
 mod spec;
 mod status;
+mod user;
+mod wire;
+
+pub use agent::LibcontainerRuntime;
+pub use audit::{Leftovers, audit, remove_everything};
+pub use config::{Config, LogLimits};
 
 pub use error::RuntimeError;
+pub use helper::helper_main;
 pub use spec::{
     ContainerId, ContainerSpec, ExecSpec, Mount, Propagation, Resources, RootFs, SandboxSpec, Seccomp, Security, Signal,
     User,
