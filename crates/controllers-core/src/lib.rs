@@ -6,5 +6,8 @@
 //! [`stateful_set`].
 
 pub mod endpoints;
+pub mod garbage_collector;
+pub mod namespaces;
+pub mod persistent_volumes;
 pub mod stateful_set;
 pub mod words;

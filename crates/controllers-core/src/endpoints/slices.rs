@@ -132,7 +132,7 @@ fn create(view: &View<'_>, name: &str, content: Value) -> Action {
 
 fn update(view: &View<'_>, slice: &EndpointSlice, content: Value) -> Option<Action> {
     let labels = label_patch(&slice.metadata, &slice_labels(view));
-    let same = json!(slice.endpoints) == content["endpoints"]
+    let same = json!(slice.endpoints.as_deref().unwrap_or_default()) == content["endpoints"]
         && json!(slice.ports.as_deref().unwrap_or_default()) == content["ports"];
     if same && labels.is_none() {
         return None;

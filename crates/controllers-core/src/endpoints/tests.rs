@@ -89,40 +89,60 @@ fn check(options: &str, text: &str, expected: Expect) {
 
 #[test]
 fn ready_pods_are_listed_with_their_host_names() {
-    check("", "0 ready; 1 running; 2 ready other", expect![[r#"
+    check(
+        "",
+        "0 ready; 1 running; 2 ready other",
+        expect![[r#"
         "10.0.0.0" {"ready":true,"serving":true,"terminating":false} "web-0" "z1"
         "10.0.0.1" {"ready":false,"serving":false,"terminating":false} "web-1" "z1"
         "10.0.0.2" {"ready":true,"serving":true,"terminating":false} null "z1"
         ports [{"name":"http","port":8080,"protocol":"TCP"}]
-        endpoints [{"addresses":[{"hostname":"web-0","ip":"10.0.0.0","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-0","namespace":"default","uid":"uid-0"}},{"ip":"10.0.0.2","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-2","namespace":"default","uid":"uid-2"}}],"notReadyAddresses":[{"hostname":"web-1","ip":"10.0.0.1","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-1","namespace":"default","uid":"uid-1"}}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}]"#]]);
+        endpoints [{"addresses":[{"hostname":"web-0","ip":"10.0.0.0","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-0","namespace":"default","uid":"uid-0"}},{"ip":"10.0.0.2","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-2","namespace":"default","uid":"uid-2"}}],"notReadyAddresses":[{"hostname":"web-1","ip":"10.0.0.1","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-1","namespace":"default","uid":"uid-1"}}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}]"#]],
+    );
 }
 
 #[test]
 fn terminating_pods_serve_but_are_not_ready_and_ended_ones_are_not_listed() {
-    check("", "0 terminating ready; 1 failed; 2 no-ip", expect![[r#"
+    check(
+        "",
+        "0 terminating ready; 1 failed; 2 no-ip",
+        expect![[r#"
         "10.0.0.0" {"ready":false,"serving":true,"terminating":true} "web-0" "z1"
         ports [{"name":"http","port":8080,"protocol":"TCP"}]
-        endpoints null"#]]);
+        endpoints null"#]],
+    );
 }
 
 #[test]
 fn a_service_may_publish_pods_that_are_not_ready() {
-    check("publish", "0 running; 1 terminating ready", expect![[r#"
+    check(
+        "publish",
+        "0 running; 1 terminating ready",
+        expect![[r#"
         "10.0.0.0" {"ready":true,"serving":false,"terminating":false} "web-0" "z1"
         "10.0.0.1" {"ready":true,"serving":true,"terminating":true} "web-1" "z1"
         ports [{"name":"http","port":8080,"protocol":"TCP"}]
-        endpoints [{"addresses":[{"hostname":"web-0","ip":"10.0.0.0","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-0","namespace":"default","uid":"uid-0"}},{"hostname":"web-1","ip":"10.0.0.1","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-1","namespace":"default","uid":"uid-1"}}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}]"#]]);
+        endpoints [{"addresses":[{"hostname":"web-0","ip":"10.0.0.0","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-0","namespace":"default","uid":"uid-0"}},{"hostname":"web-1","ip":"10.0.0.1","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-1","namespace":"default","uid":"uid-1"}}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}]"#]],
+    );
 }
 
 #[test]
 fn a_headless_service_needs_no_ports_and_an_empty_one_has_a_placeholder() {
-    check("no-ports", "0 ready", expect![[r#"
+    check(
+        "no-ports",
+        "0 ready",
+        expect![[r#"
         "10.0.0.0" {"ready":true,"serving":true,"terminating":false} "web-0" "z1"
         ports []
-        endpoints [{"addresses":[{"hostname":"web-0","ip":"10.0.0.0","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-0","namespace":"default","uid":"uid-0"}}]}]"#]]);
-    check("", "", expect![[r#"
+        endpoints [{"addresses":[{"hostname":"web-0","ip":"10.0.0.0","nodeName":"n1","targetRef":{"kind":"Pod","name":"web-0","namespace":"default","uid":"uid-0"}}]}]"#]],
+    );
+    check(
+        "",
+        "",
+        expect![[r#"
         ports []
-        endpoints null"#]]);
+        endpoints null"#]],
+    );
     check("no-selector", "0 ready", expect![""]);
 }
 
