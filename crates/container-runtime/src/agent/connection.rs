@@ -46,7 +46,7 @@ impl Connection {
         let broken = |why: String| RuntimeError::Sandbox { doing: "wait for the pod's helper".to_owned(), why };
         let waiting = async {
             rustix::io::ioctl_fionbio(&socket, true)?;
-            let socket = AsyncFd::register(socket)?;
+            let socket = super::watch_fd(socket, Interest::READABLE | Interest::WRITABLE)?;
             let mut receiver = Receiver::default();
             loop {
                 if let Some(frame) = receiver.next::<Message>()? {
@@ -137,7 +137,7 @@ async fn flush(socket: &AsyncFd<OwnedFd>, sender: &mut Sender) -> io::Result<()>
 /// The socket closes before the processes are gone; the helper's pidfd becomes readable after them.
 async fn confirm_death(pidfd: Option<OwnedFd>, pod: &PodEntry, cgroups: &Arc<Cgroups>) {
     if let Some(pidfd) = pidfd
-        && let Ok(pidfd) = AsyncFd::register_with_interest(pidfd, Interest::READABLE)
+        && let Ok(pidfd) = super::watch_fd(pidfd, Interest::READABLE)
         && tokio::time::timeout(POD_KILL_LIMIT, pidfd.readable()).await.is_err()
     {
         tracing::warn!(pod = %pod.uid, "helper closed its socket but lives on; killing it");

@@ -108,7 +108,7 @@ impl Kill {
 
 fn nonblocking(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     rustix::io::ioctl_fionbio(fd.as_fd(), true)?;
-    AsyncFd::register(fd)
+    super::watch_fd(fd, Interest::READABLE | Interest::WRITABLE)
 }
 
 /// Carries output until its end, or, after the program's end, until nothing comes any more.

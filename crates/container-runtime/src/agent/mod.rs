@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use meta::{Timestamp, Uid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 use self::connection::{Answer, COMMANDS_MAX, Command, Connection};
@@ -250,6 +252,12 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, RuntimeError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(RuntimeError::os(doing))
+}
+
+/// A descriptor that tasks can wait for.
+fn watch_fd(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor stays open, and the same one, for as long as it is registered.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
 /// Cgroup of everything of a cluster, from the root of each hierarchy.

@@ -51,6 +51,8 @@ struct Held {
     status: ContainerStatus,
     /// Its first process, as this process sees it; 0 while it is being made and after its end.
     pid: i32,
+    /// The same process, as the host sees it.
+    host_pid: u32,
     oom_score_adj: Option<i32>,
     exec_status: Option<OwnedFd>,
     /// Why its program could not be started.
@@ -372,6 +374,7 @@ impl Pod {
         let held = Held {
             status,
             pid: 0,
+            host_pid: 0,
             oom_score_adj: spec.oom_score_adj,
             exec_status: Some(status_read),
             start_failure: None,
@@ -654,6 +657,7 @@ impl Pod {
         let (cgroup, logs) = (self.cgroup(id), self.spawn.logs);
         let Some(held) = self.containers.get_mut(id) else { return };
         held.pid = pid;
+        held.host_pid = exec::host_pid(&self.ready.host_proc, pid).unwrap_or(0);
         if let Some(terminal) = terminal {
             held.log = LogWriter::open(&held.status.log_path, logs, vec![("stdout", terminal)]).ok();
         }
@@ -684,7 +688,6 @@ impl Pod {
 
     /// The program runs, or said why it cannot.
     fn program_started(&mut self, id: &ContainerId) {
-        let host = |pid| exec::host_pid(&self.ready.host_proc, pid);
         let Some(held) = self.containers.get_mut(id) else { return };
         let Some(status) = held.exec_status.take() else { return };
         let count = rustix::io::read(&status, &mut self.buffer[..]).unwrap_or(0);
@@ -694,7 +697,7 @@ impl Pod {
             return;
         }
         let started_at = held.started_at.unwrap_or_else(clock::now);
-        held.status.state = ContainerState::Running { pid: host(held.pid).unwrap_or(0), started_at };
+        held.status.state = ContainerState::Running { pid: held.host_pid, started_at };
         let state = held.status.state.clone();
         let pending = held.starting.take();
         self.save(id);

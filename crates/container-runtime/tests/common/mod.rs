@@ -145,6 +145,36 @@ impl Fixture {
         collect(session).await
     }
 
+    /// Waits until the log holds the text.
+    pub async fn wait_for_log(&self, id: &str, text: &str) {
+        let wait = async {
+            while !self.logged(id).contains(text) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("the log holds the text");
+    }
+
+    /// Runs a command until its output is as wanted.
+    pub async fn until_exec_says(&self, pod: &str, id: &str, script: &str, wanted: impl Fn(&str) -> bool) {
+        let wait = async { while !wanted(&self.exec(pod, id, script).await.1) {} };
+        tokio::time::timeout(PATIENCE, wait).await.expect("the command says so");
+    }
+
+    /// An exec that is refused: the error's text in the place of the output.
+    pub async fn exec_error(&self, pod: &str, id: &str) -> (ExecExit, String, String) {
+        let spec = ExecSpec { args: vec!["true".to_owned()], ..ExecSpec::default() };
+        let pod = Uid(format!("uid-{pod}"));
+        let error = self.runtime.exec(&pod, &ContainerId(id.to_owned()), spec).await.unwrap_err();
+        (ExecExit::Code(-1), error.to_string(), String::new())
+    }
+
+    /// Kills a process of this fixture's, by its host number.
+    pub fn kill_process(&self, pid: u32) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+
     /// Takes everything away and proves it.
     pub async fn close(self) {
         for pod in self.runtime.list().await.unwrap() {
