@@ -1,0 +1,76 @@
+//! Node selectors, taints: does a node fit what a pod or a volume asks of its labels?
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Taint, Toleration, TopologySelectorTerm,
+};
+
+use crate::facts::NodeFacts;
+
+/// True if one of the terms fits; a selector without terms fits nothing.
+pub(crate) fn selector_fits(selector: &NodeSelector, node: &NodeFacts) -> bool {
+    selector.node_selector_terms.iter().any(|term| term_fits(term, node))
+}
+
+/// True if every requirement of the term holds; an empty term fits nothing.
+pub(crate) fn term_fits(term: &NodeSelectorTerm, node: &NodeFacts) -> bool {
+    let expressions = term.match_expressions.as_deref().unwrap_or_default();
+    let fields = term.match_fields.as_deref().unwrap_or_default();
+    let name = BTreeMap::from([("metadata.name".to_owned(), node.name.clone())]);
+    !(expressions.is_empty() && fields.is_empty())
+        && expressions.iter().all(|requirement| holds(requirement, &node.labels))
+        && fields.iter().all(|requirement| holds(requirement, &name))
+}
+
+fn holds(requirement: &NodeSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
+    let values = requirement.values.as_deref().unwrap_or_default();
+    let value = labels.get(&requirement.key);
+    let is_listed = value.is_some_and(|value| values.contains(value));
+    let compare = |wanted: std::cmp::Ordering| {
+        let number = value.and_then(|value| value.parse::<i64>().ok());
+        let bound = values.first().and_then(|bound| bound.parse::<i64>().ok());
+        number.zip(bound).is_some_and(|(number, bound)| number.cmp(&bound) == wanted)
+    };
+    match requirement.operator.as_str() {
+        "In" => is_listed,
+        "NotIn" => !is_listed,
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        "Gt" => compare(std::cmp::Ordering::Greater),
+        "Lt" => compare(std::cmp::Ordering::Less),
+        _ => false,
+    }
+}
+
+/// True if the node stands in one of the topologies of a storage class; without any it does.
+pub(crate) fn topology_fits(topologies: &[TopologySelectorTerm], node: &NodeFacts) -> bool {
+    let term_fits = |term: &TopologySelectorTerm| {
+        let labels = term.match_label_expressions.as_deref().unwrap_or_default();
+        labels.iter().all(|label| node.labels.get(&label.key).is_some_and(|value| label.values.contains(value)))
+    };
+    topologies.is_empty() || topologies.iter().any(term_fits)
+}
+
+/// True if the toleration is for that taint.
+pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
+    if !effect.is_empty() && effect != taint.effect {
+        return false;
+    }
+    if !key.is_empty() && key != taint.key {
+        return false;
+    }
+    match toleration.operator.as_deref().unwrap_or("Equal") {
+        "Exists" => true,
+        "" | "Equal" => !key.is_empty() && text(&toleration.value) == text(&taint.value),
+        _ => false,
+    }
+}
+
+/// The first taint with one of the effects that nothing tolerates.
+pub(crate) fn untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration], effects: &[&str]) -> Option<&'a Taint> {
+    let counts = |taint: &&Taint| effects.contains(&taint.effect.as_str());
+    taints.iter().filter(counts).find(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+}
