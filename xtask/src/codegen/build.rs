@@ -108,7 +108,6 @@ impl Builder<'_> {
         let special = match (short, name) {
             ("v1", "Time") => Some(Shape::Time),
             ("v1", "MicroTime") => Some(Shape::MicroTime),
-            ("v1", "Duration") => Some(Shape::Duration),
             ("v1", "FieldsV1") => Some(Shape::FieldsV1),
             ("resource", "Quantity") => Some(Shape::Quantity),
             ("intstr", "IntOrString") => Some(Shape::IntOrString),
@@ -158,7 +157,6 @@ impl Builder<'_> {
                     "bool" => Shape::Bool,
                     "int32" => Shape::Int32,
                     "int64" => Shape::Int64,
-                    "float64" => Shape::Double,
                     other => bail!("builtin {other} has no shape"),
                 };
                 (shape, name.clone())
@@ -176,8 +174,7 @@ impl Builder<'_> {
         self.struct_ids.insert(key, id);
         self.table.structs.push(Struct::default());
         let prefix = prefix_of(package)?;
-        let mut made =
-            Struct { package: prefix.to_owned(), name: name.to_owned(), ..Struct::default() };
+        let mut made = Struct { package: prefix.to_owned(), name: name.to_owned(), ..Struct::default() };
         let mut docs = BTreeMap::new();
         let definition = self.sources.definitions.get(&format!("{prefix}.{name}"));
         self.collect(package, go_fields, definition, Place::Own, &mut made, &mut docs)?;
@@ -207,7 +204,9 @@ impl Builder<'_> {
         for go in go_fields {
             if go.json.is_empty() {
                 let Expr::Named(from, name) = &go.ty else { bail!("embeds something without a name") };
-                let Some(Decl::Struct(inner)) = sources.go.get(from, name) else { bail!("embeds {name}, not a struct") };
+                let Some(Decl::Struct(inner)) = sources.go.get(from, name) else {
+                    bail!("embeds {name}, not a struct")
+                };
                 let inner_place = if name == "TypeMeta" {
                     Place::TypeMeta
                 } else {
@@ -289,13 +288,11 @@ impl Builder<'_> {
             Shape::Int32 => plain("int32"),
             Shape::Int64 => plain("int64"),
             Shape::Bool => plain("bool"),
-            Shape::Double => plain("double"),
             Shape::Bytes => plain("bytes"),
             Shape::Quantity => plain("k8s.io.apimachinery.pkg.api.resource.Quantity"),
             Shape::IntOrString => plain("k8s.io.apimachinery.pkg.util.intstr.IntOrString"),
             Shape::Time => plain("k8s.io.apimachinery.pkg.apis.meta.v1.Time"),
             Shape::MicroTime => plain("k8s.io.apimachinery.pkg.apis.meta.v1.MicroTime"),
-            Shape::Duration => plain("k8s.io.apimachinery.pkg.apis.meta.v1.Duration"),
             Shape::RawExtension => plain("k8s.io.apimachinery.pkg.runtime.RawExtension"),
             Shape::FieldsV1 => plain("k8s.io.apimachinery.pkg.apis.meta.v1.FieldsV1"),
             Shape::WrappedList(_) => (String::new(), false),

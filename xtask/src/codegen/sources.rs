@@ -112,7 +112,8 @@ fn package_folder(modules: &BTreeMap<String, PathBuf>, import: &str) -> Result<P
 
 fn command(program: &str, args: &[&str], folder: &Path) -> Result<Vec<u8>> {
     let folder = if program == "go" { folder.to_path_buf() } else { std::env::current_dir()? };
-    let out = Command::new(program).args(args).current_dir(folder).output().with_context(|| format!("run {program}"))?;
+    let out =
+        Command::new(program).args(args).current_dir(folder).output().with_context(|| format!("run {program}"))?;
     ensure!(out.status.success(), "{program} {}: {}", args.join(" "), String::from_utf8_lossy(&out.stderr));
     Ok(out.stdout)
 }

@@ -109,10 +109,7 @@ fn batch() -> Rows {
 
 /// K-8.
 fn storage() -> Rows {
-    vec![
-        ("StorageClass", "reclaimPolicy", json!("Delete")),
-        ("StorageClass", "volumeBindingMode", json!("Immediate")),
-    ]
+    vec![("StorageClass", "reclaimPolicy", json!("Delete")), ("StorageClass", "volumeBindingMode", json!("Immediate"))]
 }
 
 /// K-8.

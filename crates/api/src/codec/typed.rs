@@ -23,8 +23,8 @@ pub(super) struct Reader {
     schema: &'static Schema,
     mode: Mode,
     path: Vec<Segment>,
-    /// The structs on the way, for error texts.
-    structs: Vec<&'static str>,
+    /// The structs on the way, for error texts: one for each field in `path`.
+    structs: Vec<&'static Struct>,
     elements_left: usize,
     pub(super) problems: Vec<FieldProblem>,
     /// Upstream's text, if a value did not fit its type.
@@ -66,15 +66,23 @@ impl Reader {
 
     /// Go's text for a value of the wrong JSON type.
     fn mismatch<E: Error>(&mut self, found: &str, ty: TypeId) -> E {
-        let go_name = self.schema.ty(ty).go_name;
-        let fields: Vec<_> =
-            self.path.iter().filter_map(|s| if let Segment::Field(name) = s { Some(*name) } else { None }).collect();
+        self.mismatch_with(found, self.schema.ty(ty).go_name)
+    }
+
+    fn mismatch_with<E: Error>(&mut self, found: &str, go_name: &str) -> E {
+        let fields = self.path.iter().filter_map(|s| if let Segment::Field(name) = s { Some(*name) } else { None });
+        let mut path = String::new();
+        for (structure, field) in self.structs.iter().zip(fields) {
+            if let Some(embedded) = embedding(self.schema, structure, field) {
+                push_name(&mut path, embedded);
+            }
+            push_name(&mut path, field);
+        }
         self.fail(match self.structs.last() {
-            Some(name) if !fields.is_empty() => format!(
-                "json: cannot unmarshal {found} into Go struct field {name}.{} of type {go_name}",
-                fields.join(".")
-            ),
-            _ => format!("json: cannot unmarshal {found} into Go value of type {go_name}"),
+            Some(last) => {
+                format!("json: cannot unmarshal {found} into Go struct field {}.{path} of type {go_name}", last.name)
+            }
+            None => format!("json: cannot unmarshal {found} into Go value of type {go_name}"),
         })
     }
 
@@ -119,9 +127,7 @@ impl Reader {
             Shape::Int64 => Ok(value.into()),
             Shape::Int32 if i32::try_from(value).is_ok() => Ok(value.into()),
             Shape::IntOrString if i32::try_from(value).is_ok() => Ok(value.into()),
-            Shape::IntOrString => {
-                Err(self.fail(format!("json: cannot unmarshal number {value} into Go value of type int32")))
-            }
+            Shape::IntOrString => Err(self.mismatch_with(&format!("number {value}"), "int32")),
             Shape::Int32 => Err(self.mismatch(&format!("number {value}"), ty)),
             Shape::Quantity => self.text(value.to_string(), ty),
             _ => self.other("number", ty),
@@ -136,9 +142,7 @@ impl Reader {
                 self.integer(value as i64, ty)
             }
             Shape::Int32 | Shape::Int64 => Err(self.mismatch(&format!("number {value}"), ty)),
-            Shape::IntOrString => {
-                Err(self.fail(format!("json: cannot unmarshal number {value} into Go value of type int32")))
-            }
+            Shape::IntOrString => Err(self.mismatch_with(&format!("number {value}"), "int32")),
             Shape::Quantity => self.text(value.to_string(), ty),
             _ => self.other("number", ty),
         }
@@ -147,10 +151,8 @@ impl Reader {
     /// A JSON type that no scalar of this shape takes: times are read as text upstream, with their own error.
     fn other<E: Error>(&mut self, found: &str, ty: TypeId) -> E2<E> {
         Err(match self.schema.shape(ty) {
-            Shape::Time | Shape::MicroTime => {
-                self.fail(format!("json: cannot unmarshal {found} into Go value of type string"))
-            }
-            Shape::IntOrString => self.fail(format!("json: cannot unmarshal {found} into Go value of type int32")),
+            Shape::Time | Shape::MicroTime => self.mismatch_with(found, "string"),
+            Shape::IntOrString => self.mismatch_with(found, "int32"),
             Shape::Quantity => match scalar::quantity(found) {
                 Err(why) => self.fail(why),
                 Ok(_) => self.mismatch(found, ty),
@@ -193,6 +195,13 @@ impl Reader {
 }
 
 type E2<E> = Result<Value, E>;
+
+/// The Go struct in which a field really stands, if that is embedded in `structure`.
+fn embedding(schema: &'static Schema, structure: &'static Struct, field: &str) -> Option<&'static str> {
+    structure.field(field).filter(|f| f.is_embedded())?;
+    let mut embedded = structure.embeds.iter().map(|(_, id)| schema.structure(*id));
+    embedded.find(|s| s.field(field).is_some()).map(|s| s.name)
+}
 
 fn push_name(text: &mut String, name: &str) {
     if !text.is_empty() {
@@ -375,7 +384,7 @@ fn read_struct<'de, A: MapAccess<'de>>(
         }
         seen |= bit;
         reader.path.push(Segment::Field(field.name));
-        reader.structs.push(structure.name);
+        reader.structs.push(structure);
         let value = access.next_value_seed(Seed::new(reader, field.ty))?;
         reader.structs.pop();
         reader.path.pop();
