@@ -27,4 +27,4 @@ pub use staged::Staged;
 pub use transaction::{Applied, Expected, Op, Transaction, TransactionError};
 
 #[cfg(test)]
-mod tests {}
+mod tests;
