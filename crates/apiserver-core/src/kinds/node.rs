@@ -127,7 +127,10 @@ fn validate(node: &Value, errors: &mut Errors) {
             errors.not_supported(&path.child("effect"), effect, TAINT_EFFECTS);
         }
         if taints[..index].iter().any(|other| text(other, "key") == key && text(other, "effect") == effect) {
-            errors.duplicate_because(&path, taint, "taints must be unique by key and effect pair");
+            let added = member(taint, "timeAdded");
+            let shown =
+                format!("{{\"Key\":{key:?},\"Value\":{value:?},\"Effect\":{effect:?},\"TimeAdded\":{added}}}");
+            errors.duplicate_shown(&path, &shown, "taints must be unique by key and effect pair");
         }
     }
 }

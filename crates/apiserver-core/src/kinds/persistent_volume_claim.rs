@@ -76,6 +76,9 @@ fn object_tree(claim: &mut Value) -> &mut Value {
 /// Defaults of a claim's spec; claim templates have them too.
 pub(super) fn default_spec(spec: &mut Value) {
     set_default(spec, "volumeMode", "Filesystem");
+    if let Some(requests) = spec.pointer_mut("/resources/requests") {
+        api::defaults::round_quantities(requests);
+    }
 }
 
 fn row(claim: &Value, now: Timestamp) -> Row {

@@ -425,15 +425,14 @@ fn validate_port(ports: &[Value], index: usize, kind: &str, path: &Path<'_>, err
     }
     let same = |other: &Value, key: &str| int(other, key) == int(port, key) && text(other, "protocol") == protocol;
     if ports[..index].iter().any(|other| same(other, "port")) {
-        // The duplicate shows what makes a port unique, with the members that upstream prints around it.
-        let mut shown = json!({ "port": number, "protocol": protocol, "targetPort": 0 });
-        if protocol.is_empty() {
-            remove(&mut shown, "protocol");
-        }
-        errors.duplicate(path, &shown);
+        // Upstream shows its internal form of the port, of which only these two are filled in.
+        let shown = format!(
+            "{{\"Name\":\"\",\"Protocol\":{protocol:?},\"AppProtocol\":null,\"Port\":{number},\"TargetPort\":0,\"NodePort\":0}}"
+        );
+        errors.duplicate_shown(path, &shown, "");
     }
     if node_port != 0 && ports[..index].iter().any(|other| same(other, "nodePort")) {
-        errors.duplicate(&path.child("nodePort"), &node_port.into());
+        errors.duplicate_shown(&path.child("nodePort"), &node_port.to_string(), "");
     }
 }
 

@@ -99,7 +99,7 @@ fn default(set: &mut Value) {
         set_default(&mut spec["ordinals"], "start", 0);
     }
     let template = as_object_mut(spec).entry("template").or_insert_with(|| json!({}));
-    pod::default_template(template);
+    api::defaults::pod_template(template);
     for template in items_mut(spec, "volumeClaimTemplates") {
         claim::default_template(template);
     }
@@ -155,7 +155,10 @@ fn validate_spec(spec: &Value, path: &Path<'_>, occasion: Occasion, errors: &mut
         }
     }
     validate_selector(spec, path, errors);
-    if occasion != (Occasion::Update { template_was_valid: false }) {
+    // Upstream does not look at the template when it cannot read the selector.
+    let wanted = member(spec, "selector");
+    let readable = wanted.is_null() || selector::is_well_formed(wanted);
+    if readable && occasion != (Occasion::Update { template_was_valid: false }) {
         validate_template(spec, path, errors);
     }
     validate_template_policy(spec, path, errors);
@@ -167,15 +170,28 @@ fn validate_update_strategy(strategy: &Value, path: &Path<'_>, errors: &mut Erro
     match text(strategy, "type") {
         "" => errors.required(path, ""),
         "OnDelete" if !rolling.is_null() => {
-            errors.invalid(&rolling_path, rolling, "only allowed for updateStrategy 'RollingUpdate'");
+            let detail = "only allowed for updateStrategy 'RollingUpdate'";
+            errors.invalid_shown(&rolling_path, &shown_rolling_update(rolling), detail);
         }
         "OnDelete" => {}
         "RollingUpdate" => {
             validate_non_negative(rolling, "partition", &rolling_path, errors);
             validate_max_unavailable(rolling.get("maxUnavailable"), &rolling_path.child("maxUnavailable"), errors);
         }
-        _ => errors.invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'"),
+        other => {
+            let shown = format!("{{\"Type\":{other:?},\"RollingUpdate\":{}}}", shown_rolling_update(rolling));
+            errors.invalid_shown(path, &shown, "must be 'RollingUpdate' or 'OnDelete'");
+        }
     }
+}
+
+/// The block as upstream's errors show it: in its internal form.
+fn shown_rolling_update(rolling: &Value) -> String {
+    if rolling.is_null() {
+        return "null".to_owned();
+    }
+    let partition = int(rolling, "partition").unwrap_or(0);
+    format!("{{\"Partition\":{partition},\"MaxUnavailable\":{}}}", member(rolling, "maxUnavailable"))
 }
 
 /// A positive number, or 1 % to 100 % (A-26).
@@ -214,7 +230,9 @@ fn validate_selector(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
     }
     selector::validate(wanted, &path, errors);
     if selector::is_empty(wanted) {
-        errors.invalid(&path, wanted, "empty selector is invalid for statefulset");
+        errors.invalid_shown(&path, &selector::shown(wanted), "empty selector is invalid for statefulset");
+    } else if !selector::is_well_formed(wanted) {
+        errors.invalid_shown(&path, &selector::shown(wanted), "");
     }
 }
 
@@ -223,25 +241,25 @@ fn validate_template(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
     let template_path = path.child("template");
     let (template, wanted) = (member(spec, "template"), member(spec, "selector"));
     let metadata = member(template, "metadata");
-    let labels = metadata.get("labels").cloned().unwrap_or_else(|| json!({}));
-    if !wanted.is_null() && !selector::is_empty(wanted) && !selector::matches(wanted, &labels) {
-        let shown = if labels.as_object().is_some_and(serde_json::Map::is_empty) { Value::Null } else { labels };
+    let labels = member(metadata, "labels");
+    // No selector at all matches nothing, an empty one everything.
+    let fits = !wanted.is_null() && (selector::is_empty(wanted) || selector::matches(wanted, labels));
+    if !fits {
         let path = template_path.child("metadata");
-        errors.invalid(&path.child("labels"), &shown, "`selector` does not match template `labels`");
+        errors.invalid_shown(&path.child("labels"), &labels.to_string(), "`selector` does not match template `labels`");
     }
     validate_labels(metadata, "labels", &template_path, errors);
     validate_annotations(metadata, &template_path, errors);
     let pod_spec = with_claims_as_volumes(spec);
-    let rules = pod::SpecRules { in_template: true };
-    pod::validate_spec(&pod_spec, &template_path.child("spec"), rules, errors);
+    pod::validate_spec(&pod_spec, &template_path.child("spec"), errors);
     if !items(&pod_spec, "ephemeralContainers").is_empty() {
         let path = template_path.child("spec");
         errors.forbidden(&path.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
     }
 }
 
-/// The pod spec as the pods will have it: claims hide volumes of the same name, and the controller sets the host
-/// name.
+/// The pod spec as the pods will have it: claims that are mounted are volumes, and hide volumes of the same name; the
+/// controller sets the host name.
 fn with_claims_as_volumes(spec: &Value) -> Cow<'_, Value> {
     let pod_spec = at(spec, &["template", "spec"]);
     let templates = items(spec, "volumeClaimTemplates");
@@ -251,22 +269,28 @@ fn with_claims_as_volumes(spec: &Value) -> Cow<'_, Value> {
     let mut pod_spec = pod_spec.clone();
     remove(&mut pod_spec, "hostname");
     remove(&mut pod_spec, "subdomain");
-    let name_of = |template: &Value| text(member(template, "metadata"), "name").to_owned();
-    let claims: Vec<String> = templates.iter().map(name_of).collect();
-    let mut volumes: Vec<Value> = items(&pod_spec, "volumes")
-        .iter()
-        .filter(|volume| !claims.iter().any(|claim| claim == text(volume, "name")))
-        .cloned()
-        .collect();
-    for (index, name) in claims.iter().enumerate() {
-        if !claims[..index].contains(name) {
-            volumes.push(json!({ "name": name, "persistentVolumeClaim": { "claimName": name } }));
+    let mut volumes = items(&pod_spec, "volumes").to_vec();
+    for template in templates {
+        let name = text(member(template, "metadata"), "name");
+        let volume = json!({ "name": name, "persistentVolumeClaim": { "claimName": "claim" } });
+        match volumes.iter_mut().find(|volume| text(volume, "name") == name) {
+            Some(hidden) => *hidden = volume,
+            None if is_mounted(&pod_spec, name) => volumes.push(volume),
+            None => {}
         }
     }
     if !volumes.is_empty() {
         set(&mut pod_spec, "volumes", volumes);
     }
     Cow::Owned(pod_spec)
+}
+
+fn is_mounted(pod_spec: &Value, volume: &str) -> bool {
+    ["containers", "initContainers"]
+        .iter()
+        .flat_map(|key| items(pod_spec, key))
+        .flat_map(|container| items(container, "volumeMounts").iter().chain(items(container, "volumeDevices")))
+        .any(|mount| text(mount, "name") == volume)
 }
 
 ///

@@ -168,6 +168,11 @@ impl Errors {
         self.push(ErrorKind::Invalid, path, Some(render(value)), detail);
     }
 
+    /// A value that breaks a rule, printed already: where upstream's rendering is not that of the wire.
+    pub fn invalid_shown(&mut self, path: &Path<'_>, shown: &str, detail: &str) {
+        self.push(ErrorKind::Invalid, path, Some(shown.to_owned()), detail);
+    }
+
     /// A text that breaks a rule.
     pub fn invalid_text(&mut self, path: &Path<'_>, value: &str, detail: &str) {
         self.push(ErrorKind::Invalid, path, Some(go_quoted(value)), detail);
@@ -198,14 +203,9 @@ impl Errors {
         self.push(ErrorKind::Forbidden, path, None, detail);
     }
 
-    /// A value that must be unique and is not.
-    pub fn duplicate(&mut self, path: &Path<'_>, value: &Value) {
-        self.push(ErrorKind::Duplicate, path, Some(render(value)), "");
-    }
-
-    /// A duplicate with a word on what must be unique.
-    pub fn duplicate_because(&mut self, path: &Path<'_>, value: &Value, detail: &str) {
-        self.push(ErrorKind::Duplicate, path, Some(render(value)), detail);
+    /// A value that must be unique and is not, printed already; `detail` may be empty.
+    pub fn duplicate_shown(&mut self, path: &Path<'_>, shown: &str, detail: &str) {
+        self.push(ErrorKind::Duplicate, path, Some(shown.to_owned()), detail);
     }
 
     /// A text that must be unique and is not.

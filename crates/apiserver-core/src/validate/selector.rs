@@ -41,6 +41,22 @@ pub fn is_empty(selector: &Value) -> bool {
     entries(selector, "matchLabels").next().is_none() && items(selector, "matchExpressions").is_empty()
 }
 
+/// True if the selector says something that can be asked.
+pub fn is_well_formed(selector: &Value) -> bool {
+    let mut errors = Errors::new();
+    validate(selector, &Path::root("selector"), &mut errors);
+    errors.is_empty()
+}
+
+/// The selector as upstream's errors show it: labels before expressions.
+pub fn shown(selector: &Value) -> String {
+    let parts: Vec<String> = ["matchLabels", "matchExpressions"]
+        .iter()
+        .filter_map(|key| Some(format!("\"{key}\":{}", selector.get(*key)?)))
+        .collect();
+    format!("{{{}}}", parts.join(","))
+}
+
 /// True if the labels satisfy the selector. An empty selector matches everything, an unknown operator nothing.
 pub fn matches(selector: &Value, labels: &Value) -> bool {
     let label = |key: &str| labels.get(key).and_then(Value::as_str);

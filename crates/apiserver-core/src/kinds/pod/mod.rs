@@ -2,7 +2,6 @@
 
 mod admission;
 mod containers;
-mod defaults;
 mod environment;
 mod placement;
 pub(in crate::kinds) mod ports;
@@ -78,7 +77,7 @@ pub(super) fn def() -> KindDef {
         needs: Needs::ServiceAccount,
         conversion: None,
         rules: Rules {
-            default: defaults::default_pod,
+            default: api::defaults::pod,
             admit: admission::admit,
             prepare_create: |pod| {
                 let class = quality_of_service(member(pod, "spec"));
@@ -92,11 +91,6 @@ pub(super) fn def() -> KindDef {
             ..Rules::PLAIN
         },
     }
-}
-
-/// Defaults of a pod template.
-pub(super) fn default_template(template: &mut Value) {
-    defaults::default_template(template);
 }
 
 /// V-49: none for a pod that no node has, or that is over.
@@ -126,7 +120,7 @@ fn prepare_status(new: &mut Value, old: &Value) {
 fn validate(pod: &Value, errors: &mut Errors) {
     let path = Path::root("spec");
     let spec = member(pod, "spec");
-    validate_spec(spec, &path, SpecRules { in_template: false }, errors);
+    validate_spec(spec, &path, errors);
     for key in ["containers", "initContainers"] {
         update::validate_images(spec, key, &path, errors);
     }
@@ -135,15 +129,8 @@ fn validate(pod: &Value, errors: &mut Errors) {
     }
 }
 
-/// What differs between a pod and a template.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SpecRules {
-    /// True in a template.
-    pub(super) in_template: bool,
-}
-
 /// Checks a pod spec (K-31), in upstream's order.
-pub(super) fn validate_spec(spec: &Value, path: &Path<'_>, rules: SpecRules, errors: &mut Errors) {
+pub(super) fn validate_spec(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
     let grace_secs = int(spec, "terminationGracePeriodSeconds").unwrap_or(30);
     let good_volumes = volumes::validate(spec, &path.child("volumes"), errors);
     containers::validate(spec, &good_volumes, grace_secs, path, errors);
@@ -174,7 +161,6 @@ pub(super) fn validate_spec(spec: &Value, path: &Path<'_>, rules: SpecRules, err
     if !matches!(policy, "" | "PreemptLowerPriority" | "Never") {
         errors.not_supported(&path.child("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]);
     }
-    let _ = rules.in_template;
 }
 
 fn validate_word(spec: &Value, key: &str, allowed: &[&str], path: &Path<'_>, errors: &mut Errors) {

@@ -33,7 +33,12 @@ pub(super) fn validate_tolerations(spec: &Value, path: &Path<'_>, errors: &mut E
             "Exists" => {
                 if !value.is_empty() {
                     let detail = "value must be empty when `operator` is 'Exists'";
-                    errors.invalid(&path.child("operator"), toleration, detail);
+                    let secs = member(toleration, "tolerationSeconds");
+                    let shown = format!(
+                        "{{\"Key\":{key:?},\"Operator\":{operator:?},\"Value\":{value:?},\"Effect\":{effect:?},\
+                         \"TolerationSeconds\":{secs}}}"
+                    );
+                    errors.invalid_shown(&path.child("operator"), &shown, detail);
                 }
             }
             other => errors.not_supported(&path.child("operator"), other, &["Equal", "Exists"]),
