@@ -1,1 +1,116 @@
 //! Async shells of the controllers.
+//!
+//! Here lives the acting half: each controller takes a key from its queue, makes sure that its caches have seen its own
+//! last writes (D6), builds the view, asks `controllers-core` for the plan, carries it out through the API under its own
+//! user name, and reports what became of it. What is not here: decisions. Wakes come from events only; the one periodic
+//! look ([`Config::resync`]) is a safety net. Start with [`Controllers::start`].
+
+mod act;
+mod dependents;
+mod endpoints;
+mod garbage_collector;
+mod kinds;
+mod namespaces;
+mod persistent_volumes;
+mod seen;
+mod service_accounts;
+mod stateful_set;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::Client;
+use informer::{Clock, EventRecorder, Informers, events};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How the controllers run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Absolute path of the folder below which provisioned volumes live on the node (`<data>/volumes`).
+    pub volume_root: PathBuf,
+    /// PEM of the cluster's CA, published in each namespace as `kube-root-ca.crt`.
+    pub root_ca_pem: String,
+    /// Keys that one controller works on at once.
+    pub workers: NonZeroUsize,
+    /// Period of the safety net that looks at everything again.
+    pub resync: Duration,
+}
+
+impl Config {
+    /// The usual numbers: 16 keys at once, a look at everything every 12 hours (C-9).
+    pub fn new(volume_root: PathBuf, root_ca_pem: String) -> Self {
+        const WORKERS: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not zero");
+        Self { volume_root, root_ca_pem, workers: WORKERS, resync: Duration::from_secs(12 * 3600) }
+    }
+}
+
+/// Makes a client that acts under a user name.
+pub type ClientFactory = Arc<dyn Fn(&str) -> Arc<dyn Client> + Send + Sync>;
+
+/// What every controller is given.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) informers: Informers,
+    pub(crate) clients: ClientFactory,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) config: Config,
+}
+
+impl Parts {
+    /// A client that acts as a controller's service account in `kube-system`.
+    pub(crate) fn client(&self, controller: &str) -> Arc<dyn Client> {
+        (self.clients)(&format!("system:serviceaccount:kube-system:{controller}"))
+    }
+
+    pub(crate) fn recorder(&self, client: &Arc<dyn Client>, component: &str) -> EventRecorder {
+        EventRecorder::start(
+            Arc::clone(client),
+            events::Source::component(component),
+            Arc::clone(&self.clock),
+            &self.tasks,
+            self.cancel.clone(),
+        )
+    }
+}
+
+/// The running controllers.
+#[derive(Debug)]
+pub struct Controllers {
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Controllers {
+    /// Starts all controllers; they stop with `cancel`. Returns at once: caches fill in the background.
+    pub fn start(
+        clients: ClientFactory,
+        informers: Informers,
+        clock: Arc<dyn Clock>,
+        config: Config,
+        cancel: &CancellationToken,
+    ) -> Self {
+        let cancel = cancel.child_token();
+        let tasks = TaskTracker::new();
+        let parts = Parts { informers, clients, clock, tasks: tasks.clone(), cancel: cancel.clone(), config };
+        let things = dependents::Things::start(&parts.informers);
+        stateful_set::start(&parts);
+        endpoints::start(&parts);
+        persistent_volumes::start(&parts);
+        garbage_collector::start(&parts, things.clone());
+        namespaces::start(&parts, things);
+        service_accounts::start(&parts);
+        tasks.close();
+        Self { tasks, cancel }
+    }
+
+    /// Stops all controllers and waits for them. A write that is under way happens wholly or not at all.
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        self.tasks.wait().await;
+    }
+}

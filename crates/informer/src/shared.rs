@@ -33,6 +33,11 @@ impl Informers {
         Self { client, tasks, cancel, started: Arc::default() }
     }
 
+    /// An informer of one's own over a part of a resource.
+    pub fn scoped<T: crate::Cacheable>(&self, scope: Scope) -> Informer<T> {
+        Informer::start(Arc::clone(&self.client), scope, &self.tasks, self.cancel.clone())
+    }
+
     /// The informer over every object of `T`, for example `informers.of::<Pod>()`.
     pub fn of<T: Kinded>(&self) -> Informer<T> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);

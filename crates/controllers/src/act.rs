@@ -1,0 +1,86 @@
+//! Writes with preconditions, as plans name them.
+
+use std::sync::Arc;
+
+use client::{Client, Collection, DeleteOptions, Object, Patch, Propagation, WriteOptions};
+use controllers_core::words::{Note, Target, Tone};
+use informer::{EventRecorder, EventType};
+use k8s_openapi::api::core::v1::ObjectReference;
+use meta::{ObjectId, Reason, ResourceId, Status};
+use serde_json::Value;
+
+/// One namespace of the API, seen by one controller.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Arc<dyn Client>,
+    namespace: Option<String>,
+}
+
+impl Api {
+    /// The objects of a namespace; an empty name means cluster-scoped objects.
+    pub(crate) fn new(client: &Arc<dyn Client>, namespace: &str) -> Self {
+        let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
+        Self { client: Arc::clone(client), namespace }
+    }
+
+    fn id(&self, resource: ResourceId, name: &str) -> ObjectId {
+        ObjectId { resource, namespace: self.namespace.clone(), name: name.to_owned() }
+    }
+
+    pub(crate) async fn get(&self, resource: ResourceId, name: &str) -> Result<Arc<Object>, Status> {
+        self.client.get(&self.id(resource, name)).await
+    }
+
+    pub(crate) async fn create(&self, resource: ResourceId, body: Value) -> Result<Arc<Object>, Status> {
+        let target = Collection { resource, namespace: self.namespace.clone() };
+        self.client.create(&target, None, body, &WriteOptions::default()).await
+    }
+
+    /// A merge patch; the preconditions are in it.
+    pub(crate) async fn merge(&self, resource: ResourceId, name: &str, patch: Value) -> Result<Arc<Object>, Status> {
+        self.client.patch(&self.id(resource, name), None, Patch::Merge(patch), &WriteOptions::default()).await
+    }
+
+    /// A merge patch of a subresource; the preconditions are in it.
+    pub(crate) async fn merge_into(
+        &self,
+        resource: ResourceId,
+        subresource: &str,
+        name: &str,
+        patch: Value,
+    ) -> Result<Arc<Object>, Status> {
+        let id = self.id(resource, name);
+        self.client.patch(&id, Some(subresource), Patch::Merge(patch), &WriteOptions::default()).await
+    }
+
+    /// Deletes exactly this state of this object. That it is gone already is success (C-57).
+    pub(crate) async fn delete(
+        &self,
+        resource: ResourceId,
+        target: &Target,
+        propagation: Option<Propagation>,
+        grace_period_secs: Option<i64>,
+    ) -> Result<(), Status> {
+        let options = DeleteOptions {
+            uid: Some(target.uid.clone()),
+            resource_version: Some(target.resource_version),
+            grace_period_secs,
+            propagation,
+        };
+        match self.client.delete(&self.id(resource, &target.name), &options).await {
+            Err(error) if error.reason == Some(Reason::NotFound) => Ok(()),
+            outcome => outcome,
+        }
+    }
+}
+
+/// Records a plan's notes about an object.
+pub(crate) fn record(recorder: &EventRecorder, about: &ObjectReference, notes: impl IntoIterator<Item = Note>) {
+    for note in notes {
+        let event_type = match note.tone {
+            Tone::Normal => EventType::Normal,
+            Tone::Warning => EventType::Warning,
+        };
+        recorder.record(about.clone(), event_type, note.reason, note.message);
+    }
+}

@@ -1,0 +1,251 @@
+//! The garbage collector: obeys `controllers_core::garbage_collector::plan`.
+
+use std::sync::Arc;
+
+use client::{Client, Propagation};
+use controllers_core::garbage_collector::{Action, Dependent, Item, Manner, OwnerState, plan};
+use controllers_core::words::Target;
+use futures::future::join_all;
+use informer::{Backoff, Cached, Change, Outcome, WorkQueue, work};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use meta::{Reason, ResourceId, Status, Uid};
+use serde_json::{Value, json};
+
+use crate::Parts;
+use crate::act::Api;
+use crate::dependents::{Thing, Things};
+use crate::kinds::{Row, of_reference};
+
+/// An object to look at.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Subject {
+    resource: ResourceId,
+    namespace: String,
+    name: String,
+}
+
+struct Controller {
+    client: Arc<dyn Client>,
+    things: Things,
+    queue: Arc<WorkQueue<Subject>>,
+}
+
+/// Starts the controller.
+pub(crate) fn start(parts: &Parts, things: Things) {
+    let controller = Arc::new(Controller {
+        client: parts.client("generic-garbage-collector"),
+        things,
+        queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
+    });
+    let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
+    parts.tasks.spawn(async move {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            () = controller.things.synced() => {}
+        }
+        controller.listen();
+        work(&controller.queue, workers, &cancel, |subject| controller.look(subject)).await;
+    });
+}
+
+impl Controller {
+    fn listen(self: &Arc<Self>) {
+        for (row, informer) in self.things.rows.iter().cloned() {
+            let this = Arc::clone(self);
+            informer.on_change(move |change| this.changed(row, change));
+        }
+    }
+
+    fn changed(&self, row: &Row, change: &Change<Thing>) {
+        let thing = &change.newest().metadata;
+        match &change.after {
+            Some(after) => {
+                let is_news = change.before.as_ref().is_none_or(|before| {
+                    before.metadata.owner_references != after.metadata.owner_references
+                        || before.metadata.finalizers != after.metadata.finalizers
+                        || before.metadata.deletion_timestamp != after.metadata.deletion_timestamp
+                });
+                if is_news && (!thing.owner_references.is_empty() || thing.deletion_timestamp.is_some()) {
+                    self.wake(&row.resource, &thing.namespace, &thing.name);
+                }
+            }
+            None => {
+                self.wake_dependents(&thing.uid);
+            }
+        }
+        // An owner may wait for this one to go, or to let go of it.
+        let states = [&change.before, &change.after].into_iter().flatten();
+        if change.after.is_none() || change.before.is_some() {
+            for owner in states.flat_map(|state| &state.metadata.owner_references) {
+                if let Some(row) = of_reference(&owner.api_version, &owner.kind) {
+                    let namespace = if row.namespaced { thing.namespace.as_str() } else { "" };
+                    self.wake_if_deleting(row, namespace, &owner.name);
+                }
+            }
+        }
+    }
+
+    fn wake(&self, resource: &ResourceId, namespace: &str, name: &str) {
+        self.queue.add(Subject { resource: resource.clone(), namespace: namespace.to_owned(), name: name.to_owned() });
+    }
+
+    fn wake_dependents(&self, uid: &str) {
+        for (row, informer) in &self.things.rows {
+            for thing in informer.owned_by(uid) {
+                self.wake(&row.resource, &thing.metadata.namespace, &thing.metadata.name);
+            }
+        }
+    }
+
+    fn wake_if_deleting(&self, row: &Row, namespace: &str, name: &str) {
+        let informer = self.things.rows.iter().find(|(found, _)| found.resource == row.resource);
+        let owner = informer.and_then(|(_, informer)| informer.get(namespace, name));
+        if owner.is_some_and(|owner| owner.metadata.deletion_timestamp.is_some()) {
+            self.wake(&row.resource, namespace, name);
+        }
+    }
+
+    async fn look(&self, subject: Subject) -> Outcome {
+        let api = Api::new(&self.client, &subject.namespace);
+        let (item, dependents) = match self.read(&api, &subject).await {
+            Ok(Some(read)) => read,
+            Ok(None) => return Outcome::Done,
+            Err(error) => {
+                tracing::debug!(?subject, %error, "an object could not be read for garbage collection");
+                return Outcome::Failed;
+            }
+        };
+        let plan = plan(&item);
+        let about_dependents =
+            plan.actions.iter().map(|action| self.perform(&api, &subject, action, &dependents, &item));
+        for outcome in join_all(about_dependents).await {
+            if let Err(error) = outcome
+                && error.reason != Some(Reason::NotFound)
+            {
+                tracing::debug!(?subject, %error, "a garbage collection action failed");
+                return Outcome::Failed;
+            }
+        }
+        if plan.retry { Outcome::Failed } else { Outcome::Done }
+    }
+
+    /// The object, its owners and its dependents; `None` if it is gone. Owners are read live (S9).
+    async fn read(
+        &self,
+        api: &Api,
+        subject: &Subject,
+    ) -> Result<Option<(Item, Vec<(ResourceId, Arc<Cached<Thing>>)>)>, Status> {
+        let object = match api.get(subject.resource.clone(), &subject.name).await {
+            Ok(object) => object,
+            Err(error) if error.reason == Some(Reason::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Thing { metadata } = object.view().map_err(Status::internal)?;
+        let dependents: Vec<_> = self
+            .things
+            .rows
+            .iter()
+            .flat_map(|(row, informer)| {
+                informer.owned_by(&metadata.uid).into_iter().map(|thing| (row.resource.clone(), thing))
+            })
+            .collect();
+        let mut owners = Vec::with_capacity(metadata.owner_references.len());
+        if metadata.deletion_timestamp.is_none() {
+            for owner in metadata.owner_references {
+                let state = self.owner_state(&metadata.namespace, &owner).await?;
+                owners.push((owner, state));
+            }
+        }
+        let item = Item {
+            name: metadata.name,
+            uid: Uid(metadata.uid.clone()),
+            resource_version: object.resource_version,
+            terminating: metadata.deletion_timestamp.is_some(),
+            finalizers: metadata.finalizers,
+            owners,
+            dependents: dependents
+                .iter()
+                .enumerate()
+                .map(|(index, (_, thing))| Dependent {
+                    index,
+                    blocks: thing
+                        .metadata
+                        .owner_references
+                        .iter()
+                        .any(|owner| owner.uid == metadata.uid && owner.block_owner_deletion == Some(true)),
+                    terminating: thing.metadata.deletion_timestamp.is_some(),
+                })
+                .collect(),
+        };
+        Ok(Some((item, dependents)))
+    }
+
+    async fn owner_state(&self, namespace: &str, owner: &OwnerReference) -> Result<OwnerState, Status> {
+        let Some(row) = of_reference(&owner.api_version, &owner.kind) else { return Ok(OwnerState::Unknown) };
+        if row.namespaced && namespace.is_empty() {
+            return Ok(OwnerState::Unknown);
+        }
+        let api = Api::new(&self.client, if row.namespaced { namespace } else { "" });
+        let found = match api.get(row.resource.clone(), &owner.name).await {
+            Ok(found) => found,
+            Err(error) if error.reason == Some(Reason::NotFound) => return Ok(OwnerState::Absent),
+            Err(error) => return Err(error),
+        };
+        let Thing { metadata } = found.view().map_err(Status::internal)?;
+        if metadata.uid != owner.uid {
+            return Ok(OwnerState::Absent);
+        }
+        let waits = metadata.deletion_timestamp.is_some()
+            && metadata.finalizers.iter().any(|f| f == controllers_core::garbage_collector::FOREGROUND);
+        Ok(if waits { OwnerState::WaitsForDependents } else { OwnerState::Present })
+    }
+
+    async fn perform(
+        &self,
+        api: &Api,
+        subject: &Subject,
+        action: &Action,
+        dependents: &[(ResourceId, Arc<Cached<Thing>>)],
+        item: &Item,
+    ) -> Result<(), Status> {
+        match action {
+            Action::Delete { item, manner } => {
+                let propagation = match manner {
+                    Manner::Background => Propagation::Background,
+                    Manner::Foreground => Propagation::Foreground,
+                    Manner::Orphan => Propagation::Orphan,
+                };
+                api.delete(subject.resource.clone(), item, Some(propagation), None).await
+            }
+            Action::Patch { item, patch } => {
+                api.merge(subject.resource.clone(), &item.name, patch.clone()).await.map(drop)
+            }
+            Action::ReleaseDependent { index } => {
+                let (resource, thing) = &dependents[*index];
+                let rest: Vec<_> =
+                    thing.metadata.owner_references.iter().filter(|owner| owner.uid != item.uid.0).collect();
+                let rest = if rest.is_empty() { Value::Null } else { json!(rest) };
+                let target = target_of(thing);
+                let mut metadata = target.patch_metadata();
+                metadata["ownerReferences"] = rest;
+                let api = Api::new(&self.client, &thing.metadata.namespace);
+                api.merge(resource.clone(), &target.name, json!({"metadata": metadata})).await.map(drop)
+            }
+            Action::DeleteDependent { index } => {
+                let (resource, thing) = &dependents[*index];
+                // It is judged by its own owners like every other dependent.
+                self.wake(resource, &thing.metadata.namespace, &thing.metadata.name);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn target_of(thing: &Cached<Thing>) -> Target {
+    Target {
+        name: thing.metadata.name.clone(),
+        uid: Uid(thing.metadata.uid.clone()),
+        resource_version: thing.resource_version,
+    }
+}

@@ -1,0 +1,281 @@
+//! The volume controller: obeys `controllers_core::persistent_volumes`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use api::resources::{PERSISTENT_VOLUME_CLAIMS as CLAIMS, PERSISTENT_VOLUMES as VOLUMES, PODS};
+use client::{Client, Collection, Object, Selection};
+use controllers_core::persistent_volumes::{Action, ClaimView, Plan, VolumeView, plan_claim, plan_volume};
+use controllers_core::words::{Note, is_terminating};
+use informer::events::reference_to;
+use informer::{Backoff, Cacheable, Change, EventRecorder, Informer, Key, Outcome, WorkQueue, work};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use meta::{Reason, Status};
+
+use crate::Parts;
+use crate::act::{Api, record};
+use crate::seen::Unseen;
+
+/// What a key is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Subject {
+    Claim(Key),
+    Volume(String),
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    claims: Unseen,
+    volumes: Unseen,
+    notes: BTreeSet<Note>,
+}
+
+struct Controller {
+    client: Arc<dyn Client>,
+    recorder: EventRecorder,
+    claims: Informer<PersistentVolumeClaim>,
+    volumes: Informer<PersistentVolume>,
+    classes: Informer<StorageClass>,
+    pods: Informer<Pod>,
+    nodes: Informer<Node>,
+    queue: Arc<WorkQueue<Subject>>,
+    memories: Mutex<BTreeMap<Subject, Memory>>,
+    volume_root: String,
+}
+
+/// Starts the controller.
+pub(crate) fn start(parts: &Parts) {
+    let client = parts.client("persistent-volume-binder");
+    let controller = Arc::new(Controller {
+        recorder: parts.recorder(&client, "persistentvolume-controller"),
+        client,
+        claims: parts.informers.of(),
+        volumes: parts.informers.of(),
+        classes: parts.informers.of(),
+        pods: parts.informers.of(),
+        nodes: parts.informers.of(),
+        queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
+        memories: Mutex::default(),
+        volume_root: parts.config.volume_root.display().to_string(),
+    });
+    let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
+    parts.tasks.spawn(async move {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            () = controller.synced() => {}
+        }
+        controller.listen();
+        work(&controller.queue, workers, &cancel, |subject| controller.look(subject)).await;
+    });
+}
+
+impl Controller {
+    async fn synced(&self) {
+        self.claims.synced().await;
+        self.volumes.synced().await;
+        self.classes.synced().await;
+        self.pods.synced().await;
+        self.nodes.synced().await;
+    }
+
+    fn listen(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        self.claims.on_change(move |change| {
+            this.queue.add(Subject::Claim(change.key()));
+            let key = change.key();
+            for volume in this.volumes.matching(None, |volume| claim_of(volume).as_ref() == Some(&key)) {
+                this.queue.add(Subject::Volume(volume.name().to_owned()));
+            }
+        });
+        let this = Arc::clone(self);
+        self.volumes.on_change(move |change| this.volume_changed(change));
+        let this = Arc::clone(self);
+        self.classes.on_change(move |_| this.wake_unbound());
+        let this = Arc::clone(self);
+        self.nodes.on_change(move |change| {
+            if change.before.is_none() {
+                this.wake_unbound();
+            }
+        });
+        let this = Arc::clone(self);
+        self.pods.on_change(move |change| {
+            // Only the end of a pod lets a claim go (N-9).
+            if change.after.is_none() {
+                let pod = change.newest();
+                for claim in claims_of(pod) {
+                    this.queue.add(Subject::Claim(Key::new(pod.namespace(), claim)));
+                }
+            }
+        });
+    }
+
+    fn volume_changed(&self, change: &Change<PersistentVolume>) {
+        self.queue.add(Subject::Volume(change.newest().name().to_owned()));
+        for volume in [&change.before, &change.after].into_iter().flatten() {
+            if let Some(claim) = claim_of(volume) {
+                self.queue.add(Subject::Claim(claim));
+            }
+        }
+        let is_free = |volume: &PersistentVolume| claim_of(volume).is_none();
+        if change.after.as_ref().is_some_and(|volume| is_free(volume)) {
+            self.wake_unbound();
+        }
+        if change.after.is_none() {
+            let name = change.newest().name();
+            for claim in self.claims.matching(None, |claim| volume_name(claim) == Some(name)) {
+                self.queue.add(Subject::Claim(Key::new(claim.namespace(), claim.name())));
+            }
+        }
+    }
+
+    fn wake_unbound(&self) {
+        for claim in self.claims.matching(None, |claim| volume_name(claim).is_none()) {
+            self.queue.add(Subject::Claim(Key::new(claim.namespace(), claim.name())));
+        }
+    }
+
+    async fn look(&self, subject: Subject) -> Outcome {
+        let memories = || self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = memories().remove(&subject).unwrap_or_default();
+        let namespace = match &subject {
+            Subject::Claim(key) => key.namespace.clone(),
+            Subject::Volume(_) => String::new(),
+        };
+        let caught_up = memory.claims.settle(&self.claims, &namespace, |c| is_terminating(&c.metadata)).await
+            && memory.volumes.settle(&self.volumes, "", |v| is_terminating(&v.metadata)).await;
+        if !caught_up {
+            memories().insert(subject, memory);
+            return Outcome::Failed;
+        }
+        let planned = match &subject {
+            Subject::Claim(key) => self.plan_claim(key),
+            Subject::Volume(name) => self.plan_volume(name),
+        };
+        let Some((plan, about)) = planned else { return Outcome::Done };
+        let outcome = self.obey(&subject, &plan, &about, &mut memory).await;
+        memories().insert(subject, memory);
+        outcome
+    }
+
+    fn plan_claim(&self, key: &Key) -> Option<(Plan, ObjectReference)> {
+        let claim = self.claims.get(&key.namespace, &key.name)?;
+        let (volumes, classes, nodes) = (self.volumes.list(), self.classes.list(), self.nodes.list());
+        let uses = |pod: &Pod| is_scheduled(pod) && claims_of(pod).any(|name| name == key.name);
+        let in_use = is_terminating(&claim.metadata) && !self.pods.matching(Some(&key.namespace), uses).is_empty();
+        let view = ClaimView {
+            claim: &claim.value,
+            volumes: volumes.iter().map(|volume| &volume.value).collect(),
+            classes: classes.iter().map(|class| &class.value).collect(),
+            nodes: nodes.iter().map(|node| node.name()).collect(),
+            in_use,
+            volume_root: &self.volume_root,
+        };
+        Some((plan_claim(&view), reference_to(&claim.value)))
+    }
+
+    fn plan_volume(&self, name: &str) -> Option<(Plan, ObjectReference)> {
+        let volume = self.volumes.get("", name)?;
+        let claim = claim_of(&volume).and_then(|key| self.claims.get(&key.namespace, &key.name));
+        let view = VolumeView { volume: &volume.value, claim: claim.as_ref().map(|claim| &claim.value) };
+        Some((plan_volume(&view), reference_to(&volume.value)))
+    }
+
+    /// One action after the other; the notes follow when all went well.
+    async fn obey(&self, subject: &Subject, plan: &Plan, about: &ObjectReference, memory: &mut Memory) -> Outcome {
+        for action in &plan.actions {
+            match self.perform(about, action, memory).await {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::debug!(?subject, %error, "a volume action failed");
+                    return Outcome::Failed;
+                }
+            }
+        }
+        record(&self.recorder, about, plan.notes.iter().filter(|note| !memory.notes.contains(note)).cloned());
+        memory.notes = plan.notes.iter().cloned().collect();
+        Outcome::Done
+    }
+
+    async fn perform(&self, about: &ObjectReference, action: &Action, memory: &mut Memory) -> Result<(), Status> {
+        let claims = Api::new(&self.client, about.namespace.as_deref().unwrap_or_default());
+        let volumes = Api::new(&self.client, "");
+        let revision = |object: Arc<Object>| object.resource_version;
+        match action {
+            Action::CreateVolume { name, body } => match volumes.create(VOLUMES, body.clone()).await {
+                Ok(object) => memory.volumes.wrote(object.resource_version),
+                // Made before a crash: the name holds the claim's UID, so it is this claim's (S4).
+                Err(error) if error.reason == Some(Reason::AlreadyExists) => {
+                    let found = volumes.get(VOLUMES, name).await?;
+                    memory.volumes.wrote(found.resource_version);
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            },
+            Action::PatchVolume { volume, patch } => {
+                memory.volumes.wrote(volumes.merge(VOLUMES, &volume.name, patch.clone()).await.map(revision)?);
+            }
+            Action::PatchVolumeStatus { volume, patch } => {
+                let written = volumes.merge_into(VOLUMES, "status", &volume.name, patch.clone()).await;
+                memory.volumes.wrote(written.map(revision)?);
+            }
+            Action::PatchClaim { claim, patch } => {
+                memory.claims.wrote(claims.merge(CLAIMS, &claim.name, patch.clone()).await.map(revision)?);
+            }
+            Action::PatchClaimStatus { claim, patch } => {
+                let written = claims.merge_into(CLAIMS, "status", &claim.name, patch.clone()).await;
+                memory.claims.wrote(written.map(revision)?);
+            }
+            Action::ConfirmClaimGone { namespace, name, uid } => self.confirm_claim_gone(namespace, name, uid).await?,
+            Action::ConfirmUnused { namespace, name } => self.confirm_unused(namespace, name).await?,
+            Action::DeleteVolume { volume } => {
+                volumes.delete(VOLUMES, volume, None, None).await?;
+                memory.volumes.deleted(&volume.name, &volume.uid);
+            }
+        }
+        Ok(())
+    }
+
+    async fn confirm_claim_gone(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Status> {
+        match Api::new(&self.client, namespace).get(CLAIMS, name).await {
+            Ok(claim) if claim.uid().0 == uid => {
+                Err(Status::new(Reason::Conflict, format!("claim {namespace}/{name} is there after all")))
+            }
+            Ok(_) => Ok(()),
+            Err(error) if error.reason == Some(Reason::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn confirm_unused(&self, namespace: &str, name: &str) -> Result<(), Status> {
+        let pods = self.client.list(&Collection::in_namespace(PODS, namespace), &Selection::default()).await?;
+        for object in pods.items {
+            let pod: Pod = object.view().map_err(Status::internal)?;
+            if is_scheduled(&pod) && claims_of(&pod).any(|claim| claim == name) {
+                return Err(Status::new(Reason::Conflict, format!("claim {namespace}/{name} is in use after all")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_scheduled(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(|node| !node.is_empty())
+}
+
+/// Names of the claims that a pod's volumes use.
+fn claims_of(pod: &Pod) -> impl Iterator<Item = &str> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+}
+
+/// The claim that a volume's `claimRef` names.
+fn claim_of(volume: &PersistentVolume) -> Option<Key> {
+    let reference = volume.spec.as_ref()?.claim_ref.as_ref()?;
+    Some(Key::new(reference.namespace.as_deref()?, reference.name.as_deref()?))
+}
+
+fn volume_name(claim: &PersistentVolumeClaim) -> Option<&str> {
+    claim.spec.as_ref()?.volume_name.as_deref().filter(|name| !name.is_empty())
+}

@@ -1,0 +1,63 @@
+//! Read-your-writes for one key: what a controller wrote and its caches must show before it plans again (D6, C-10).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use informer::{Cacheable, Cached, Informer};
+use meta::{ResourceVersion, Uid};
+
+/// Longest wait for a cache; in process it is well under a millisecond.
+pub(crate) const SEEN_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Writes to one resource that its cache may not have seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unseen {
+    newest: ResourceVersion,
+    deleted: Vec<(String, Uid)>,
+}
+
+impl Unseen {
+    /// A write that returned this revision.
+    pub(crate) fn wrote(&mut self, revision: ResourceVersion) {
+        self.newest = self.newest.max(revision);
+    }
+
+    /// A deletion; it returns no revision, so its effect is looked for.
+    pub(crate) fn deleted(&mut self, name: &str, uid: &Uid) {
+        self.deleted.push((name.to_owned(), uid.clone()));
+    }
+
+    /// Waits until the cache shows all of it, and forgets it then. `false` if that took too long: plan nothing.
+    pub(crate) async fn settle<T: Cacheable>(
+        &mut self,
+        informer: &Informer<T>,
+        namespace: &str,
+        is_terminating: impl Fn(&T) -> bool,
+    ) -> bool {
+        if self.newest > ResourceVersion::default() {
+            if informer.wait_seen(self.newest, SEEN_WAIT_MAX).await.is_err() {
+                return false;
+            }
+            self.newest = ResourceVersion::default();
+        }
+        if self.deleted.is_empty() {
+            return true;
+        }
+        let mut changes = informer.changes();
+        let shows = |(name, uid): &(String, Uid)| {
+            let found: Option<Arc<Cached<T>>> = informer.get(namespace, name);
+            found.is_none_or(|found| found.uid() != uid.0 || is_terminating(&found.value))
+        };
+        let waited = tokio::time::timeout(SEEN_WAIT_MAX, async {
+            loop {
+                changes.mark_unchanged();
+                self.deleted.retain(|deletion| !shows(deletion));
+                if self.deleted.is_empty() || changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        })
+        .await;
+        waited.is_ok() && self.deleted.is_empty()
+    }
+}

@@ -1,0 +1,429 @@
+//! The StatefulSet controller: obeys `controllers_core::stateful_set::plan`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use client::{Client, Object};
+use controllers_core::stateful_set::{Action, Failure, Plan, PodFacts, SetFacts, View, plan, report, wanted_claims};
+use controllers_core::words::{Note, controller_of, is_terminating};
+use futures::future::join_all;
+use informer::{
+    Backoff, Cacheable, Cached, Change, Clock, EventRecorder, Informer, Key, Kinded, Outcome, WorkQueue, work,
+};
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use meta::{Reason, ResourceId, ResourceVersion, Status};
+use serde::de::Error as _;
+
+use crate::Parts;
+use crate::act::{Api, record};
+use crate::seen::Unseen;
+
+/// A StatefulSet as the planner sees it.
+#[derive(Debug)]
+pub(crate) struct CachedSet(SetFacts);
+
+impl Cacheable for CachedSet {
+    fn decode(object: &Object) -> Result<Self, serde_json::Error> {
+        SetFacts::read(&object.json).map(Self).map_err(serde_json::Error::custom)
+    }
+
+    fn namespace(&self) -> &str {
+        &self.0.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn uid(&self) -> &str {
+        &self.0.uid.0
+    }
+
+    fn owner_uids(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
+impl Kinded for CachedSet {
+    fn resource() -> ResourceId {
+        api::resources::STATEFUL_SETS
+    }
+}
+
+/// What was written for one set and may not be in the caches yet, and the notes of its last plan.
+#[derive(Debug, Default)]
+struct Memory {
+    set: Unseen,
+    pods: Unseen,
+    claims: Unseen,
+    revisions: Unseen,
+    notes: BTreeSet<Note>,
+}
+
+struct Controller {
+    client: Arc<dyn Client>,
+    recorder: EventRecorder,
+    clock: Arc<dyn Clock>,
+    sets: Informer<CachedSet>,
+    pods: Informer<Pod>,
+    claims: Informer<PersistentVolumeClaim>,
+    revisions: Informer<ControllerRevision>,
+    services: Informer<Service>,
+    queue: Arc<WorkQueue<Key>>,
+    memories: Mutex<BTreeMap<Key, Memory>>,
+}
+
+/// Starts the controller.
+pub(crate) fn start(parts: &Parts) {
+    let client = parts.client("statefulset-controller");
+    let controller = Arc::new(Controller {
+        recorder: parts.recorder(&client, "statefulset-controller"),
+        client,
+        clock: Arc::clone(&parts.clock),
+        sets: parts.informers.of(),
+        pods: parts.informers.of(),
+        claims: parts.informers.of(),
+        revisions: parts.informers.of(),
+        services: parts.informers.of(),
+        queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
+        memories: Mutex::default(),
+    });
+    let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
+    parts.tasks.spawn(async move {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            () = controller.synced() => {}
+        }
+        controller.listen();
+        work(&controller.queue, workers, &cancel, |key| controller.look(key)).await;
+    });
+}
+
+impl Controller {
+    async fn synced(&self) {
+        self.sets.synced().await;
+        self.pods.synced().await;
+        self.claims.synced().await;
+        self.revisions.synced().await;
+        self.services.synced().await;
+    }
+
+    /// Notes the sets that a change concerns (C-2 to C-5, and claims, H-15).
+    fn listen(self: &Arc<Self>) {
+        let queue = Arc::clone(&self.queue);
+        self.sets.on_change(move |change| queue.add(change.key()));
+        let this = Arc::clone(self);
+        self.pods.on_change(move |change| this.pod_changed(change));
+        let this = Arc::clone(self);
+        self.revisions.on_change(move |change| {
+            let metas = [&change.before, &change.after].into_iter().flatten().map(|cached| &cached.metadata);
+            metas.for_each(|meta| this.wake_owner(meta));
+        });
+        let this = Arc::clone(self);
+        self.claims.on_change(move |change| this.claim_changed(change));
+        let this = Arc::clone(self);
+        self.services.on_change(move |change| {
+            if change.before.is_none() || change.after.is_none() {
+                let service = change.newest();
+                let named = |set: &CachedSet| set.0.service_name == service.name();
+                this.wake_sets(service.namespace(), named);
+            }
+        });
+    }
+
+    fn pod_changed(&self, change: &Change<Pod>) {
+        if let (Some(before), Some(after)) = (&change.before, &change.after)
+            && !matters(before, after)
+        {
+            return;
+        }
+        for pod in [&change.before, &change.after].into_iter().flatten() {
+            self.wake_owner(&pod.metadata);
+        }
+        // Somebody else's pod of this name may have stood in a slot's way (C-20).
+        if change.after.is_none() {
+            let name = change.newest().name();
+            self.wake_sets(change.newest().namespace(), |set| set.0.ordinal_of(name).is_some());
+        }
+    }
+
+    fn claim_changed(&self, change: &Change<PersistentVolumeClaim>) {
+        if let (Some(before), Some(after)) = (&change.before, &change.after)
+            && before.metadata.owner_references == after.metadata.owner_references
+            && is_terminating(&before.metadata) == is_terminating(&after.metadata)
+        {
+            return;
+        }
+        let name = change.newest().name();
+        self.wake_sets(change.newest().namespace(), |set| {
+            set.0.claim_templates.iter().any(|template| {
+                let pod = name.strip_prefix(template.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
+                pod.is_some_and(|pod| set.0.ordinal_of(pod).is_some())
+            })
+        });
+    }
+
+    /// The set that controls an object (name and UID), or the sets that would adopt it.
+    fn wake_owner(&self, meta: &ObjectMeta) {
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        match controller_of(meta) {
+            Some(owner) if owner.kind == "StatefulSet" => {
+                let known = self.sets.get(namespace, &owner.name);
+                if known.is_some_and(|set| set.uid() == owner.uid) {
+                    self.queue.add(Key::new(namespace, &owner.name));
+                }
+            }
+            Some(_) => {}
+            None => self.wake_sets(namespace, |set| set.0.selector.matches(&meta.labels)),
+        }
+    }
+
+    fn wake_sets(&self, namespace: &str, wanted: impl Fn(&CachedSet) -> bool) {
+        for set in self.sets.matching(Some(namespace), wanted) {
+            self.queue.add(Key::new(namespace, set.name()));
+        }
+    }
+
+    /// One look at one set.
+    async fn look(&self, key: Key) -> Outcome {
+        let mut memory = self.recall(&key);
+        if !self.settle(&key.namespace, &mut memory).await {
+            tracing::warn!(namespace = key.namespace, name = key.name, "caches are behind own writes; will look again");
+            self.remember(key, memory);
+            return Outcome::Failed;
+        }
+        let Some(set) = self.sets.get(&key.namespace, &key.name) else { return Outcome::Done };
+        let plan = self.plan(&set.0);
+        let outcome = self.obey(&set.0, &plan, &mut memory).await;
+        self.remember(key, memory);
+        match outcome {
+            Err(()) => Outcome::Failed,
+            Ok(()) if plan.retry => Outcome::Failed,
+            Ok(()) => plan.look_again.map_or(Outcome::Done, Outcome::LookAgain),
+        }
+    }
+
+    fn recall(&self, key: &Key) -> Memory {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
+    }
+
+    fn remember(&self, key: Key, memory: Memory) {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).insert(key, memory);
+    }
+
+    async fn settle(&self, namespace: &str, memory: &mut Memory) -> bool {
+        memory.set.settle(&self.sets, namespace, |set| set.0.deleting).await
+            && memory.pods.settle(&self.pods, namespace, |pod| is_terminating(&pod.metadata)).await
+            && memory.claims.settle(&self.claims, namespace, |claim| is_terminating(&claim.metadata)).await
+            && memory.revisions.settle(&self.revisions, namespace, |r| is_terminating(&r.metadata)).await
+    }
+
+    fn plan(&self, set: &SetFacts) -> Plan {
+        let near = |pod: &Pod| match controller_of(&pod.metadata) {
+            Some(owner) if owner.uid == set.uid.0 => true,
+            // An orphan to adopt, or a stranger with a name that a slot would get.
+            Some(_) | None => set.ordinal_of(pod.metadata.name.as_deref().unwrap_or_default()).is_some(),
+        };
+        let pods = self.pods.matching(Some(&set.namespace), near);
+        let present: BTreeSet<_> =
+            pods.iter().map(|pod| PodFacts::of(pod, set)).filter(PodFacts::is_near).filter_map(|p| p.ordinal).collect();
+        let claims: Vec<Arc<Cached<PersistentVolumeClaim>>> =
+            wanted_claims(set, &present).iter().filter_map(|claim| self.claims.get(&set.namespace, claim)).collect();
+        let revisions = self.revisions.in_namespace(&set.namespace);
+        let service_exists =
+            set.service_name.is_empty() || self.services.get(&set.namespace, &set.service_name).is_some();
+        let view = View::of(
+            set,
+            pods.iter().map(|cached| &cached.value),
+            claims.iter().map(|cached| &cached.value),
+            revisions.iter().map(|cached| &cached.value),
+            service_exists,
+        );
+        plan(&view, self.clock.now())
+    }
+
+    /// Carries a plan out; an error if something failed that has to be tried again.
+    async fn obey(&self, set: &SetFacts, plan: &Plan, memory: &mut Memory) -> Result<(), ()> {
+        let about = reference(set);
+        let fresh = plan.notes.iter().filter(|note| !memory.notes.contains(note)).cloned();
+        record(&self.recorder, &about, fresh);
+        memory.notes = plan.notes.iter().cloned().collect();
+        let api = Api::new(&self.client, &set.namespace);
+        let status = async {
+            match &plan.status {
+                Some(action) => vec![(action, perform(&api, action).await)],
+                None => Vec::new(),
+            }
+        };
+        let (written, done) = tokio::join!(status, self.pods_work(&api, set, &about, plan));
+        let tidy = |action| {
+            let api = &api;
+            async move { (action, perform(api, action).await) }
+        };
+        let tidied = join_all(plan.tidy.iter().map(tidy)).await;
+        let mut failed = false;
+        for (action, outcome) in written.into_iter().chain(done).chain(tidied) {
+            match outcome {
+                Ok(effect) => memory.note(action, effect),
+                Err(error) => {
+                    tracing::debug!(namespace = set.namespace, name = set.name, %action, %error, "an action failed");
+                    failed = true;
+                }
+            }
+        }
+        if failed { Err(()) } else { Ok(()) }
+    }
+
+    /// Revisions and adoption one after the other, then the batches.
+    async fn pods_work<'p>(
+        &self,
+        api: &Api,
+        set: &SetFacts,
+        about: &ObjectReference,
+        plan: &'p Plan,
+    ) -> Vec<(&'p Action, Result<Effect, Status>)> {
+        let mut outcomes = self.chain(api, set, about, &plan.prepare).await;
+        for batch in &plan.batches {
+            if outcomes.iter().any(|(_, outcome)| outcome.is_err()) {
+                break;
+            }
+            let chains = batch.iter().map(|chain| self.chain(api, set, about, chain));
+            outcomes.extend(join_all(chains).await.into_iter().flatten());
+        }
+        outcomes
+    }
+
+    async fn chain<'p>(
+        &self,
+        api: &Api,
+        set: &SetFacts,
+        about: &ObjectReference,
+        chain: &'p [Action],
+    ) -> Vec<(&'p Action, Result<Effect, Status>)> {
+        let mut outcomes = Vec::with_capacity(chain.len());
+        for (index, action) in chain.iter().enumerate() {
+            let outcome = perform(api, action).await;
+            let failure = outcome.as_ref().err().map(|error| Failure {
+                message: error.message.clone(),
+                already_exists: error.reason == Some(Reason::AlreadyExists),
+                conflict: error.reason == Some(Reason::Conflict),
+            });
+            let skipped = chain.get(index + 1..).unwrap_or_default();
+            let result = failure.as_ref().map_or(Ok(()), Err);
+            record(&self.recorder, about, report(set, action, result, skipped));
+            let is_bad = failure.is_some();
+            outcomes.push((action, outcome));
+            if is_bad {
+                break;
+            }
+        }
+        outcomes
+    }
+}
+
+/// What an action left behind.
+enum Effect {
+    /// A write with this revision.
+    Wrote(ResourceVersion),
+    /// A deletion.
+    Deleted,
+    /// Nothing.
+    Nothing,
+}
+
+impl Memory {
+    /// Notes what the caches must show before the next plan.
+    fn note(&mut self, action: &Action, effect: Effect) {
+        let unseen = match action {
+            Action::ConfirmSet { .. } => return,
+            Action::AdoptRevision { .. }
+            | Action::CreateRevision { .. }
+            | Action::RenumberRevision { .. }
+            | Action::DeleteRevision { .. } => &mut self.revisions,
+            Action::AdoptPod { .. }
+            | Action::ReleasePod { .. }
+            | Action::CreatePod { .. }
+            | Action::RepairPod { .. }
+            | Action::DeletePod { .. } => &mut self.pods,
+            Action::CreateClaim { .. } | Action::SetClaimOwners { .. } => &mut self.claims,
+            Action::WriteStatus { .. } => &mut self.set,
+        };
+        match (effect, action) {
+            (Effect::Wrote(revision), _) => unseen.wrote(revision),
+            (Effect::Deleted, Action::DeletePod { pod: target, .. } | Action::DeleteRevision { revision: target }) => {
+                unseen.deleted(&target.name, &target.uid);
+            }
+            (Effect::Deleted | Effect::Nothing, _) => {}
+        }
+    }
+}
+
+/// Carries one action out.
+async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
+    use api::resources::{CONTROLLER_REVISIONS as REVISIONS, PERSISTENT_VOLUME_CLAIMS as CLAIMS, PODS, STATEFUL_SETS};
+    let wrote = |object: Arc<Object>| Effect::Wrote(object.resource_version);
+    match action {
+        Action::ConfirmSet { set } => {
+            let live = api.get(STATEFUL_SETS, &set.name).await?;
+            let meta = &live.tree()["metadata"];
+            if live.uid() != set.uid || !meta["deletionTimestamp"].is_null() {
+                return Err(Status::new(Reason::Conflict, "the set is another one by now, or is being deleted"));
+            }
+            Ok(Effect::Nothing)
+        }
+        Action::AdoptRevision { revision, patch } => {
+            api.merge(REVISIONS, &revision.name, patch.clone()).await.map(wrote)
+        }
+        Action::AdoptPod { pod, patch } | Action::ReleasePod { pod, patch } | Action::RepairPod { pod, patch, .. } => {
+            api.merge(PODS, &pod.name, patch.clone()).await.map(wrote)
+        }
+        Action::CreateRevision { body, .. } => api.create(REVISIONS, body.clone()).await.map(wrote),
+        Action::RenumberRevision { revision, number } => {
+            let patch = serde_json::json!({"metadata": revision.patch_metadata(), "revision": number});
+            api.merge(REVISIONS, &revision.name, patch).await.map(wrote)
+        }
+        Action::DeleteRevision { revision } => {
+            api.delete(REVISIONS, revision, None, None).await.map(|()| Effect::Deleted)
+        }
+        Action::CreateClaim { body, .. } => api.create(CLAIMS, body.clone()).await.map(wrote),
+        Action::SetClaimOwners { claim, patch, .. } => api.merge(CLAIMS, &claim.name, patch.clone()).await.map(wrote),
+        Action::CreatePod { body, .. } => api.create(PODS, body.clone()).await.map(wrote),
+        Action::DeletePod { pod, .. } => api.delete(PODS, pod, None, None).await.map(|()| Effect::Deleted),
+        Action::WriteStatus { set, patch } => {
+            api.merge_into(STATEFUL_SETS, "status", &set.name, patch.clone()).await.map(wrote)
+        }
+    }
+}
+
+/// Whether a pod's change can change a plan; addresses and container states cannot.
+fn matters(before: &Pod, after: &Pod) -> bool {
+    let ready = |pod: &Pod| {
+        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+        conditions
+            .into_iter()
+            .flatten()
+            .find(|c| c.type_ == "Ready")
+            .map(|c| (c.status.clone(), c.last_transition_time.clone()))
+    };
+    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone());
+    before.metadata.labels != after.metadata.labels
+        || before.metadata.owner_references != after.metadata.owner_references
+        || is_terminating(&before.metadata) != is_terminating(&after.metadata)
+        || phase(before) != phase(after)
+        || ready(before) != ready(after)
+}
+
+fn reference(set: &SetFacts) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("apps/v1".to_owned()),
+        kind: Some("StatefulSet".to_owned()),
+        namespace: Some(set.namespace.clone()),
+        name: Some(set.name.clone()),
+        uid: Some(set.uid.0.clone()),
+        resource_version: Some(set.resource_version.to_string()),
+        field_path: None,
+    }
+}
