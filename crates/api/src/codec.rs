@@ -5,6 +5,8 @@
 //! quantities and times are in canonical form, and static defaults are applied. What depends on other fields is left
 //! to `crate::defaults` and to the kinds. Start with [`decode`].
 
+#[doc(hidden)]
+pub mod fuzz;
 mod problem;
 pub mod protobuf;
 mod scalar;

@@ -170,7 +170,9 @@ fn values_of_wrong_types_are_named_as_upstream_names_them() {
     check(
         SERVICE,
         r#"{"spec":{"ports":[{"targetPort":true}]}}"#,
-        expect![[r#"400 Service in version "v1" cannot be handled as a Service: json: cannot unmarshal bool into Go struct field ServicePort.spec.ports.targetPort of type int32"#]],
+        expect![[
+            r#"400 Service in version "v1" cannot be handled as a Service: json: cannot unmarshal bool into Go struct field ServicePort.spec.ports.targetPort of type int32"#
+        ]],
     );
     check(
         POD,

@@ -256,8 +256,14 @@ impl<'r> Seed<'r> {
         Self { reader, ty }
     }
 
+    /// Reads a whole body; one that says nothing is an empty object.
     pub(super) fn read<'de, D: Deserializer<'de>>(self, de: D) -> Result<Value, D::Error> {
-        self.deserialize(de)
+        let (schema, ty, mode) = (self.reader.schema, self.ty, self.reader.mode);
+        Ok(match self.deserialize(de)? {
+            Value::Null if mode == Mode::Typed => zero(schema, ty),
+            Value::Null => Value::Object(Map::new()),
+            tree => tree,
+        })
     }
 }
 
