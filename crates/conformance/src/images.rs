@@ -106,7 +106,7 @@ fn busybox_layer(layer: &Path) -> Result<()> {
     directory(&mut archive, "tmp", 0o1777)?;
     let program = ["/usr/bin/busybox", "/bin/busybox"].iter().find(|p| Path::new(p).exists());
     let bytes = fs::read(program.context("busybox-static has no busybox")?)?;
-    let mut header = tar::Header::new_gnu();
+    let mut header = root_header();
     header.set_mode(0o755);
     header.set_size(bytes.len() as u64);
     archive.append_data(&mut header, "bin/busybox", &bytes[..])?;
@@ -136,8 +136,17 @@ fn reopen_tar(path: &Path) -> Result<tar::Builder<File>> {
     Ok(tar::Builder::new(file))
 }
 
-fn directory<W: Write>(archive: &mut tar::Builder<W>, path: &str, mode: u32) -> Result<()> {
+/// A header of root's own.
+fn root_header() -> tar::Header {
     let mut header = tar::Header::new_gnu();
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+fn directory<W: Write>(archive: &mut tar::Builder<W>, path: &str, mode: u32) -> Result<()> {
+    let mut header = root_header();
     header.set_entry_type(tar::EntryType::Directory);
     header.set_mode(mode);
     header.set_size(0);
@@ -146,7 +155,7 @@ fn directory<W: Write>(archive: &mut tar::Builder<W>, path: &str, mode: u32) -> 
 }
 
 fn link<W: Write>(archive: &mut tar::Builder<W>, path: &str, target: &str) -> Result<()> {
-    let mut header = tar::Header::new_gnu();
+    let mut header = root_header();
     header.set_entry_type(tar::EntryType::Symlink);
     header.set_mode(0o777);
     header.set_size(0);
@@ -155,7 +164,7 @@ fn link<W: Write>(archive: &mut tar::Builder<W>, path: &str, target: &str) -> Re
 }
 
 fn text<W: Write>(archive: &mut tar::Builder<W>, path: &str, content: &str) -> Result<()> {
-    let mut header = tar::Header::new_gnu();
+    let mut header = root_header();
     header.set_mode(0o644);
     header.set_size(content.len() as u64);
     archive.append_data(&mut header, path, content.as_bytes())?;

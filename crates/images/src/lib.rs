@@ -4,6 +4,18 @@
 //! list of what is there. Layers are unpacked once and shared; who mounts them is `volumes`' and the runtime's
 //! business. Start with [`Images`].
 
+mod archive;
+mod disk;
+mod layer;
+mod name;
+mod pull;
+mod record;
+mod twin;
+
+pub use disk::DiskImages;
+pub use layer::{LayerLimits, unpack as unpack_layer};
+pub use twin::MemoryImages;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
