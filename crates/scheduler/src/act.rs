@@ -1,0 +1,126 @@
+//! Carrying out what the core decided.
+
+use std::sync::Arc;
+
+use client::{Client, Collection, Patch, WriteOptions};
+use informer::events::reference_to;
+use informer::{Cached, Clock, EventRecorder, EventType, Informer};
+use k8s_openapi::api::core::v1::Pod;
+use meta::{ObjectId, ResourceId, Status, Timestamp, Uid};
+use scheduler_core::{Action, Key, Outcome, SELECTED_NODE};
+use serde_json::{Value, json};
+
+const PODS: ResourceId = ResourceId::of("", "v1", "pods");
+const CLAIMS: ResourceId = ResourceId::of("", "v1", "persistentvolumeclaims");
+/// The name under which the fields that we write are recorded.
+const FIELD_MANAGER: &str = "kube-scheduler";
+
+/// What actions are carried out with.
+pub(crate) struct Actor {
+    pub(crate) client: Arc<dyn Client>,
+    pub(crate) recorder: EventRecorder,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) pods: Informer<Pod>,
+}
+
+impl Actor {
+    /// Carries out one action; gives it back with its outcome. If dropped, the call happened wholly or not at all.
+    pub(crate) async fn act(&self, action: Action) -> (Action, Outcome) {
+        let outcome = match &action {
+            Action::Bind { pod, uid, node } => self.bind(pod, uid, node).await,
+            Action::SelectNode { pod, uid, node, claims } => self.select_node(pod, uid, node, claims).await,
+            Action::Report { pod, uid, message, was_unschedulable } => {
+                self.report(pod, uid, message, *was_unschedulable).await
+            }
+        };
+        (action, outcome)
+    }
+
+    async fn bind(&self, pod: &Key, uid: &Uid, node: &str) -> Outcome {
+        let body = json!({
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": { "name": pod.name, "namespace": pod.namespace, "uid": uid.0 },
+            "target": { "apiVersion": "v1", "kind": "Node", "name": node },
+        });
+        let target = Collection::in_namespace(PODS, &pod.namespace);
+        match self.client.create(&target, Some("binding"), body, &options()).await {
+            Ok(_) => {
+                tracing::debug!(namespace = pod.namespace, name = pod.name, uid = uid.0, node, "bound");
+                let message = format!("Successfully assigned {pod} to {node}");
+                self.tell(pod, uid, EventType::Normal, "Scheduled", message);
+                Outcome::Done
+            }
+            Err(status) => self.failed(pod, uid, "binding rejected: running Bind plugin \"DefaultBinder\"", &status),
+        }
+    }
+
+    async fn select_node(&self, pod: &Key, uid: &Uid, node: &str, claims: &[(Key, Uid)]) -> Outcome {
+        for (claim, claim_uid) in claims {
+            let id = ObjectId::namespaced(CLAIMS, &claim.namespace, &claim.name);
+            let patch = json!({ "metadata": { "uid": claim_uid.0, "annotations": { SELECTED_NODE: node } } });
+            if let Err(status) = self.client.patch(&id, None, Patch::Merge(patch), &options()).await {
+                return self.failed(pod, uid, "running PreBind plugin \"VolumeBinding\"", &status);
+            }
+        }
+        Outcome::Done
+    }
+
+    async fn report(&self, pod: &Key, uid: &Uid, message: &str, was_unschedulable: bool) -> Outcome {
+        self.tell(pod, uid, EventType::Warning, "FailedScheduling", message.to_owned());
+        let id = ObjectId::namespaced(PODS, &pod.namespace, &pod.name);
+        let condition = condition(message, was_unschedulable, self.clock.now());
+        let patch = json!({ "metadata": { "uid": uid.0 }, "status": { "conditions": [condition] } });
+        match self.client.patch(&id, Some("status"), Patch::Strategic(patch), &options()).await {
+            Ok(_) => Outcome::Done,
+            Err(status) if is_superseded(&status) => Outcome::Superseded,
+            Err(status) => {
+                tracing::warn!(namespace = pod.namespace, name = pod.name, error = %status, "the condition of a pod that cannot be placed was not written");
+                Outcome::Failed { message: status.message }
+            }
+        }
+    }
+
+    /// Tells a failure, unless the object is just not what it was.
+    fn failed(&self, pod: &Key, uid: &Uid, doing: &str, status: &Status) -> Outcome {
+        if is_superseded(status) {
+            tracing::debug!(namespace = pod.namespace, name = pod.name, error = %status, "superseded");
+            return Outcome::Superseded;
+        }
+        let message = format!("{doing}: {status}");
+        tracing::warn!(namespace = pod.namespace, name = pod.name, error = %message, "a pod was not placed");
+        self.tell(pod, uid, EventType::Warning, "FailedScheduling", message.clone());
+        Outcome::Failed { message }
+    }
+
+    /// Writes an event about a pod, if it is still the same.
+    fn tell(&self, pod: &Key, uid: &Uid, event_type: EventType, reason: &str, message: String) {
+        let is_same = |cached: &Arc<Cached<Pod>>| cached.metadata.uid.as_deref() == Some(uid.0.as_str());
+        if let Some(cached) = self.pods.get(&pod.namespace, &pod.name).filter(is_same) {
+            self.recorder.record(reference_to(&cached.value), event_type, reason, message);
+        }
+    }
+}
+
+fn options() -> WriteOptions {
+    WriteOptions { field_manager: FIELD_MANAGER.to_owned(), dry_run: false }
+}
+
+/// The object is gone, another one, or already where it belongs.
+fn is_superseded(status: &Status) -> bool {
+    status.is_not_found() || status.is_conflict()
+}
+
+fn condition(message: &str, was_unschedulable: bool, now: Timestamp) -> Value {
+    let mut condition = json!({
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": message,
+    });
+    if !was_unschedulable {
+        let seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        condition["lastTransitionTime"] = json!(seconds.to_string());
+    }
+    condition
+}
