@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{ContainerSpec, Propagation, SandboxSpec, Seccomp, Security};
+use crate::{ContainerSpec, Propagation, SandboxSpec, Security};
 
 /// What a container may do unless told otherwise: containerd's set.
 const DEFAULT_CAPABILITIES: [&str; 14] = [
@@ -73,7 +73,31 @@ pub(crate) struct ProcessSetup {
     /// Capability names without `CAP_`.
     pub(crate) capabilities: BTreeSet<String>,
     pub(crate) no_new_privileges: bool,
-    pub(crate) seccomp: Option<Value>,
+    pub(crate) filter: Filter,
+}
+
+/// Where a container's system call filter is.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+pub(crate) enum Filter {
+    /// There is none.
+    #[default]
+    None,
+    /// Compiled, in a file beside the process setup.
+    Compiled,
+    /// A profile in the OCI form.
+    Profile(Value),
+}
+
+impl ProcessSetup {
+    /// What the first process needs until its filter is loaded: without "no new privileges" that takes a privilege,
+    /// which goes away in the same breath ([`crate::helper`]).
+    fn first_capabilities(&self) -> BTreeSet<String> {
+        let mut all = self.capabilities.clone();
+        if self.filter != Filter::None && !self.no_new_privileges {
+            all.extend(["SYS_ADMIN", "SETPCAP"].map(str::to_owned));
+        }
+        all
+    }
 }
 
 /// The capabilities of a container, without `CAP_`: the default set (all with `add: ALL`, none with `drop: ALL`), plus
@@ -122,22 +146,6 @@ pub(crate) fn environment(spec: &ContainerSpec, hostname: &str, home: &str) -> V
     front
 }
 
-/// The system call filter; `localhost` is the text of the profile file if one is named.
-pub(crate) fn seccomp(
-    security: &Security,
-    capabilities: &BTreeSet<String>,
-    localhost: Option<Value>,
-) -> Option<Value> {
-    if security.privileged {
-        return None;
-    }
-    match security.seccomp {
-        Seccomp::Unconfined => None,
-        Seccomp::Localhost(_) => localhost,
-        Seccomp::Default => Some(crate::seccomp::default_profile(capabilities, std::env::consts::ARCH)),
-    }
-}
-
 /// Where things stand on the helper's side.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
@@ -158,7 +166,7 @@ pub(crate) struct Places {
 /// The OCI configuration of the container.
 pub(crate) fn bundle(pod: &SandboxSpec, spec: &ContainerSpec, setup: &ProcessSetup, places: &Places) -> Value {
     let security = &spec.security;
-    let names: Vec<String> = setup.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
+    let names: Vec<String> = setup.first_capabilities().iter().map(|name| format!("CAP_{name}")).collect();
     let mut process = json!({
         "terminal": spec.tty,
         "user": {
@@ -185,9 +193,6 @@ pub(crate) fn bundle(pod: &SandboxSpec, spec: &ContainerSpec, setup: &ProcessSet
     });
     if spec.mounts.iter().any(|m| m.propagation == Propagation::Bidirectional) {
         linux["rootfsPropagation"] = json!("shared");
-    }
-    if let Some(seccomp) = &setup.seccomp {
-        linux["seccomp"] = seccomp.clone();
     }
     json!({
         "ociVersion": "1.0.2",

@@ -5,8 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-
 /// Allowed to everyone, by topic.
 const ALLOWED: &[&str] = &[
     // Files and folders.
@@ -76,7 +74,7 @@ const WITH_CAPABILITY: &[(&str, &str)] = &[
     ("SYS_CHROOT", "chroot"),
     ("SYS_MODULE", "delete_module init_module finit_module"),
     ("SYS_PACCT", "acct"),
-    ("SYS_PTRACE", "kcmp pidfd_getfd process_madvise"),
+    ("SYS_PTRACE", "kcmp pidfd_getfd"),
     ("SYS_RAWIO", "iopl ioperm"),
     ("SYS_TIME", "settimeofday stime clock_settime clock_settime64"),
     ("SYS_TTY_CONFIG", "vhangup"),
@@ -95,69 +93,83 @@ const FAMILY_VSOCK: u64 = 40;
 /// Personalities that only change what `uname` says or turn randomisation off: Linux, 32-bit, 2.6, both, "query".
 const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// The default profile for a container with these capabilities (without `CAP_`), in the OCI form.
-pub(crate) fn default_profile(capabilities: &BTreeSet<String>, architecture: &str) -> Value {
-    let names = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let has = |capability: &str| capabilities.contains(capability);
-    let mut allowed: BTreeSet<String> = ALLOWED.iter().flat_map(|text| names(text)).collect();
-    for (_, calls) in WITH_CAPABILITY.iter().filter(|(capability, _)| has(capability)) {
-        allowed.extend(names(calls));
+/// When a call is allowed that is not always allowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Condition {
+    /// The system call.
+    pub(crate) call: &'static str,
+    /// What its first argument must be.
+    pub(crate) first: Comparison,
+}
+
+/// What an argument must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Comparison {
+    /// This.
+    Equal(u64),
+    /// Less than this.
+    Less(u64),
+    /// Greater than this.
+    Greater(u64),
+    /// Without any of these bits.
+    Without(u64),
+}
+
+/// The default filter: everything that is not named answers EPERM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Rules {
+    pub(crate) allowed: BTreeSet<&'static str>,
+    pub(crate) conditions: Vec<Condition>,
+    /// Answers ENOSYS, so that the C library uses an older call.
+    pub(crate) unknown: Vec<&'static str>,
+}
+
+/// The capabilities among these that change the filter: containers that agree in them share one.
+pub(crate) fn relevant(capabilities: &BTreeSet<String>) -> BTreeSet<&'static str> {
+    WITH_CAPABILITY.iter().map(|(name, _)| *name).filter(|name| capabilities.contains(*name)).collect()
+}
+
+/// The default filter for containers with these capabilities (as [`relevant`] gives them).
+pub(crate) fn rules(capabilities: &BTreeSet<&'static str>) -> Rules {
+    let mut allowed: BTreeSet<&str> = ALLOWED.iter().flat_map(|text| text.split_ascii_whitespace()).collect();
+    for (_, calls) in WITH_CAPABILITY.iter().filter(|(capability, _)| capabilities.contains(capability)) {
+        allowed.extend(calls.split_ascii_whitespace());
     }
-    let mut rules = vec![json!({"names": allowed, "action": "SCMP_ACT_ALLOW"})];
-    let mut only_if = |call: &str, value: u64, two: u64, op: &str| {
-        rules.push(json!({
-            "names": [call],
-            "action": "SCMP_ACT_ALLOW",
-            "args": [{"index": 0, "value": value, "valueTwo": two, "op": op}],
-        }));
-    };
-    for personality in PERSONALITIES {
-        only_if("personality", personality, 0, "SCMP_CMP_EQ");
+    let mut conditions: Vec<Condition> = PERSONALITIES
+        .iter()
+        .map(|value| Condition { call: "personality", first: Comparison::Equal(*value) })
+        .chain([
+            Condition { call: "socket", first: Comparison::Less(FAMILY_CRYPTO) },
+            Condition { call: "socket", first: Comparison::Equal(FAMILY_CRYPTO + 1) },
+            Condition { call: "socket", first: Comparison::Greater(FAMILY_VSOCK) },
+        ])
+        .collect();
+    let mut unknown = Vec::new();
+    if !capabilities.contains("SYS_ADMIN") {
+        conditions.push(Condition { call: "clone", first: Comparison::Without(NAMESPACE_FLAGS) });
+        // Its flags are behind a pointer, where no filter can look.
+        unknown.push("clone3");
     }
-    only_if("socket", FAMILY_CRYPTO, 0, "SCMP_CMP_LT");
-    only_if("socket", FAMILY_CRYPTO + 1, 0, "SCMP_CMP_EQ");
-    only_if("socket", FAMILY_VSOCK, 0, "SCMP_CMP_GT");
-    if !has("SYS_ADMIN") {
-        only_if("clone", NAMESPACE_FLAGS, 0, "SCMP_CMP_MASKED_EQ");
-        // Its flags are behind a pointer: "no such call" makes the C library fall back to `clone`.
-        rules.push(json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS}));
-    }
-    let architectures: &[&str] = match architecture {
-        "x86_64" => &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
-        "aarch64" => &["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
-        _ => &[],
-    };
-    json!({
-        "defaultAction": "SCMP_ACT_ERRNO",
-        "defaultErrnoRet": libc::EPERM,
-        "architectures": architectures,
-        "syscalls": rules,
-    })
+    Rules { allowed, conditions, unknown }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn allowed(capabilities: &[&str]) -> BTreeSet<String> {
-        let set = capabilities.iter().map(|c| (*c).to_owned()).collect();
-        let profile = default_profile(&set, "x86_64");
-        let first = profile["syscalls"][0]["names"].as_array().unwrap().clone();
-        first.into_iter().map(|name| name.as_str().unwrap().to_owned()).collect()
-    }
-
     #[test]
     fn what_needs_a_capability_comes_only_with_it() {
-        let plain = allowed(&[]);
+        let plain = rules(&BTreeSet::new()).allowed;
         for call in ["mount", "unshare", "setns", "bpf", "reboot", "init_module", "keyctl", "io_uring_setup", "clone"] {
             assert!(!plain.contains(call), "{call}");
         }
-        assert!(allowed(&["SYS_ADMIN"]).contains("mount") && allowed(&["SYS_TIME"]).contains("clock_settime"));
+        assert!(rules(&["SYS_ADMIN"].into()).allowed.contains("mount"));
+        assert!(rules(&["SYS_TIME"].into()).allowed.contains("clock_settime"));
     }
 
     #[test]
-    fn the_profile_is_one_that_libcontainer_reads() {
-        let profile = default_profile(&BTreeSet::new(), "x86_64");
-        serde_json::from_value::<oci_spec::runtime::LinuxSeccomp>(profile).unwrap();
+    fn only_some_capabilities_make_a_difference() {
+        let set = ["CHOWN", "SYS_CHROOT", "NET_RAW"].map(str::to_owned).into();
+        assert_eq!(relevant(&set), ["SYS_CHROOT"].into());
     }
 }

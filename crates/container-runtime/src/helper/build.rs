@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
@@ -17,8 +18,9 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::MoveMountFlags;
 use serde::{Deserialize, Serialize};
 
+use super::filter::{self, LoadedFilter};
 use crate::error::Refusal;
-use crate::oci::{self, Places, ProcessSetup};
+use crate::oci::{self, Filter, Places, ProcessSetup};
 use crate::wire::{self, Receiver};
 use crate::{ContainerSpec, SandboxSpec, Seccomp};
 
@@ -109,7 +111,9 @@ fn run(mut build: Build<'_>) -> Result<(i32, Vec<String>, Option<OwnedFd>), Fail
     let config = oci::bundle(build.pod, build.spec, &setup, &places);
     write_json(&build.dir.join("config.json"), &config)?;
     write_json(&build.dir.join(PROCESS), &setup)?;
-    let (pid, terminal) = create(&mut build)?;
+    let filter = LoadedFilter::read(&setup.filter, &build.dir).map_err(doing("read the system call filter"))?;
+    let starter = Starter { status: build.exec_status.as_raw_fd(), setup: Rc::new(setup), filter: Rc::new(filter) };
+    let (pid, terminal) = create(&mut build, starter)?;
     Ok((pid, warnings, terminal))
 }
 
@@ -193,12 +197,18 @@ fn process_setup(build: &Build<'_>, rootfs: &Path) -> Result<ProcessSetup, Failu
     let identity = crate::user::resolve(&spec.user, &read_in(&root, "etc/passwd"), &read_in(&root, "etc/group"))?;
     let mut capabilities = oci::capabilities(&spec.security);
     capabilities.retain(|name| is_available(name));
-    let localhost = match &spec.security.seccomp {
+    let filter = match &spec.security.seccomp {
+        Seccomp::Unconfined => Filter::None,
+        _ if spec.security.privileged => Filter::None,
+        Seccomp::Default => {
+            filter::write(&capabilities, &build.dir).map_err(doing("compile the system call filter"))?;
+            Filter::Compiled
+        }
         Seccomp::Localhost(path) => {
             let text = fs::read(path).map_err(doing(format!("read the seccomp profile {}", path.display())))?;
-            Some(serde_json::from_slice(&text).map_err(doing(format!("read the seccomp profile {}", path.display())))?)
+            let profile = serde_json::from_slice(&text);
+            Filter::Profile(profile.map_err(doing(format!("read the seccomp profile {}", path.display())))?)
         }
-        Seccomp::Default | Seccomp::Unconfined => None,
     };
     let hostname =
         if build.pod.host_network { uname_node() } else { build.pod.hostname.clone() };
@@ -206,7 +216,7 @@ fn process_setup(build: &Build<'_>, rootfs: &Path) -> Result<ProcessSetup, Failu
         env: oci::environment(spec, &hostname, &identity.home),
         cwd: if spec.cwd.is_empty() { "/".to_owned() } else { spec.cwd.clone() },
         no_new_privileges: spec.security.no_new_privileges,
-        seccomp: oci::seccomp(&spec.security, &capabilities, localhost),
+        filter,
         capabilities,
         identity,
     })
@@ -289,12 +299,12 @@ fn termination_file(build: &Build<'_>) -> Result<Option<PathBuf>, Failure> {
     Ok(Some(path))
 }
 
-fn create(build: &mut Build<'_>) -> Result<(i32, Option<OwnedFd>), Failure> {
+fn create(build: &mut Build<'_>, starter: Starter) -> Result<(i32, Option<OwnedFd>), Failure> {
     let failed = |error: &dyn std::error::Error| format!("failed to create container: {}", chain(error));
     let mut builder = ContainerBuilder::new(build.spec.id.0.clone(), SyscallType::default())
         .with_root_path(build.dir.join(RUN))
         .map_err(|e| failed(&e))?
-        .with_executor(Starter { status: build.exec_status.as_raw_fd() });
+        .with_executor(starter);
     let console = if build.spec.tty {
         let path = build.dir.join("console.sock");
         let dir = super::open_path(&build.dir).map_err(doing("open the container's folder"))?;
@@ -350,12 +360,25 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[derive(Clone)]
 struct Starter {
     status: RawFd,
+    setup: Rc<ProcessSetup>,
+    filter: Rc<LoadedFilter>,
+}
+
+impl Starter {
+    /// libcontainer has no place for a filter that is compiled already, so it comes here, in the last moment.
+    fn confine(&self) -> Result<(), Failure> {
+        self.filter.apply()?;
+        if self.setup.no_new_privileges { Ok(()) } else { super::exec::keep_only(&self.setup.capabilities) }
+    }
 }
 
 impl Executor for Starter {
     fn exec(&self, spec: &oci_spec::runtime::Spec) -> Result<(), ExecutorError> {
         let args = spec.process().as_ref().and_then(|p| p.args().clone()).unwrap_or_default();
-        let why = exec_program(&args);
+        let why = match self.confine() {
+            Ok(()) => exec_program(&args),
+            Err(why) => why,
+        };
         // SAFETY: the descriptor is open until the program starts; the text outlives the call.
         unsafe { libc::write(self.status, why.as_ptr().cast(), why.len()) };
         super::exit(128)

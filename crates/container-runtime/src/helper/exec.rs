@@ -13,13 +13,12 @@ use std::path::Path;
 use nix::sched::CloneFlags;
 
 use super::build::{ChildMessage, exec_program};
+use super::filter::LoadedFilter;
 use crate::cgroup::Cgroups;
 use crate::error::Refusal;
-use crate::oci::ProcessSetup;
+use crate::oci::{ALL_CAPABILITIES, ProcessSetup};
 use crate::wire::{self, ExecRequest};
 
-/// Capability names by number.
-use crate::oci::ALL_CAPABILITIES;
 
 pub(super) struct Exec<'a> {
     /// The container's folder.
@@ -50,6 +49,7 @@ pub(super) fn child(exec: Exec<'_>, socket: OwnedFd) {
 fn join(exec: Exec<'_>, socket: &OwnedFd) -> Result<(), Failure> {
     let text = fs::read(exec.dir.join(super::build::PROCESS)).map_err(doing("read the container's process setup"))?;
     let setup: ProcessSetup = serde_json::from_slice(&text).map_err(doing("read the container's process setup"))?;
+    let filter = LoadedFilter::read(&setup.filter, exec.dir).map_err(doing("read the system call filter"))?;
     if let Some(score) = exec.oom_score_adj {
         let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
     }
@@ -71,7 +71,7 @@ fn join(exec: Exec<'_>, socket: &OwnedFd) -> Result<(), Failure> {
     match unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PARENT | libc::SIGCHLD, 0, 0, 0, 0) } {
         -1 => Err(format!("fork the program: {}", io::Error::last_os_error())),
         0 => {
-            let why = become_program(exec, &setup, socket);
+            let why = become_program(exec, &setup, &filter, socket);
             let _ = wire::send(socket, &ChildMessage::Failed(Refusal::Start(why)), Vec::new());
             super::exit(126)
         }
@@ -83,14 +83,19 @@ fn join(exec: Exec<'_>, socket: &OwnedFd) -> Result<(), Failure> {
 }
 
 /// Returns only with the reason why not.
-fn become_program(exec: Exec<'_>, setup: &ProcessSetup, socket: &OwnedFd) -> String {
-    match prepare(exec, setup, socket) {
+fn become_program(exec: Exec<'_>, setup: &ProcessSetup, filter: &LoadedFilter, socket: &OwnedFd) -> String {
+    match prepare(exec, setup, filter, socket) {
         Ok(args) => exec_program(&args),
         Err(why) => why,
     }
 }
 
-fn prepare(exec: Exec<'_>, setup: &ProcessSetup, socket: &OwnedFd) -> Result<Vec<String>, Failure> {
+fn prepare(
+    exec: Exec<'_>,
+    setup: &ProcessSetup,
+    filter: &LoadedFilter,
+    socket: &OwnedFd,
+) -> Result<Vec<String>, Failure> {
     nix::unistd::setsid().map_err(doing("start a session"))?;
     if exec.request.tty {
         let master = terminal(setup.identity.uid).map_err(doing("open a terminal"))?;
@@ -103,7 +108,7 @@ fn prepare(exec: Exec<'_>, setup: &ProcessSetup, socket: &OwnedFd) -> Result<Vec
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let entered = nix::unistd::chdir(setup.cwd.as_str());
     set_environment(setup, &exec.request);
-    drop_privileges(setup)?;
+    drop_privileges(setup, filter)?;
     if entered.is_err() {
         nix::unistd::chdir(setup.cwd.as_str()).map_err(doing("enter the working directory"))?;
     }
@@ -177,13 +182,13 @@ fn set_environment(setup: &ProcessSetup, request: &ExecRequest) {
     }
 }
 
-fn drop_privileges(setup: &ProcessSetup) -> Result<(), Failure> {
+fn drop_privileges(setup: &ProcessSetup, filter: &LoadedFilter) -> Result<(), Failure> {
     if setup.no_new_privileges {
         // SAFETY: changes only this process's own attribute.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     } else {
         // Without that attribute a filter needs a privilege that is about to go.
-        filter(setup)?;
+        filter.apply()?;
     }
     let identity = &setup.identity;
     let groups: Vec<libc::gid_t> = identity.groups.clone();
@@ -200,15 +205,15 @@ fn drop_privileges(setup: &ProcessSetup) -> Result<(), Failure> {
     }
     set_capabilities(&setup.capabilities)?;
     if setup.no_new_privileges {
-        filter(setup)?;
+        filter.apply()?;
     }
     Ok(())
 }
 
-fn filter(setup: &ProcessSetup) -> Result<(), Failure> {
-    let Some(profile) = &setup.seccomp else { return Ok(()) };
-    let profile = serde_json::from_value(profile.clone()).map_err(doing("read the seccomp profile"))?;
-    libcontainer::seccomp::initialize_seccomp(&profile).map(drop).map_err(doing("load the seccomp profile"))
+/// Takes away all but these capabilities from a process that may have more.
+pub(super) fn keep_only(keep: &BTreeSet<String>) -> Result<(), Failure> {
+    bounding(keep)?;
+    set_capabilities(keep)
 }
 
 fn bounding(keep: &BTreeSet<String>) -> Result<(), Failure> {

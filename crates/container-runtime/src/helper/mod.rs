@@ -19,6 +19,7 @@
 mod build;
 mod clock;
 mod exec;
+mod filter;
 mod log;
 mod pod;
 
@@ -32,6 +33,7 @@ use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 pub(crate) use self::build::make_dirs_in;
 pub(crate) use self::pod::RECORD;
@@ -46,6 +48,9 @@ pub(crate) const SOCKET: &str = "helper.sock";
 pub(crate) const SANDBOX_RECORD: &str = "sandbox.json";
 /// Folder of the containers in the pod's folder.
 pub(crate) const CONTAINERS: &str = "c";
+
+/// The zygote prepares what costs time when it has not been asked for anything for so long.
+const IDLE_BEFORE_COMPILING: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// Becomes the helper if this process was started as one; otherwise returns at once.
 ///
@@ -70,6 +75,10 @@ fn zygote() -> ! {
     let socket = unsafe { OwnedFd::from_raw_fd(0) };
     close_from(3);
     let mut receiver = Receiver::default();
+    // Once, here, where every helper inherits it; when the agent has nothing to ask for yet, if possible.
+    let mut waiting = [PollFd::new(&socket, PollFlags::IN)];
+    let _ = rustix::event::poll(&mut waiting, Some(&IDLE_BEFORE_COMPILING));
+    filter::compile_common();
     loop {
         let (spawn, mut fds) = match wire::receive::<Spawn>(&socket, &mut receiver) {
             Ok(Some(frame)) => frame,
