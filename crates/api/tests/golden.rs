@@ -1,5 +1,7 @@
 //! Against what upstream's own Go code wrote and said (`golden/make.go`).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop here")]
+
 use api::Gvk;
 use api::codec::{Expected, FieldValidation, Media, Mode, decode, normalise, protobuf};
 use base64::Engine;
