@@ -54,7 +54,12 @@ proptest! {
         let root = &schema.roots()[kind.index(schema.roots().len())];
         prop_assume!(schema.field(root.ty, "kind").is_some());
         let expected = Expected::exactly(root.gvk);
-        let typed = normalise(tree(schema, root.ty, &mut rng, 0), expected, Mode::Typed).unwrap();
+        let mut random = tree(schema, root.ty, &mut rng, 0);
+        if let Some(metadata) = random.get_mut("metadata").and_then(Value::as_object_mut) {
+            // An empty record of managers means something in JSON only.
+            metadata.retain(|name, value| name != "managedFields" || *value != json!([]));
+        }
+        let typed = normalise(random, expected, Mode::Typed).unwrap();
         prop_assert!(typed.problems.is_empty());
         let again = normalise(typed.tree.clone(), expected, Mode::Typed).unwrap().tree;
         prop_assert_eq!(&again, &typed.tree);

@@ -59,12 +59,17 @@ fn body_of_any_kind(body: &[u8], media: Media) {
     }
 }
 
-/// Kind and version of claim templates are not in protobuf.
+/// Kind and version of claim templates are not in protobuf, nor is an empty list.
 fn without_nested_types(mut tree: serde_json::Value) -> serde_json::Value {
     let templates = tree.pointer_mut("/spec/volumeClaimTemplates").and_then(serde_json::Value::as_array_mut);
     for template in templates.into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
         template.remove("kind");
         template.remove("apiVersion");
+    }
+    if let Some(metadata) = tree.get_mut("metadata").and_then(serde_json::Value::as_object_mut)
+        && metadata.get("managedFields").is_some_and(|list| list.as_array().is_some_and(Vec::is_empty))
+    {
+        metadata.remove("managedFields");
     }
     tree
 }

@@ -172,6 +172,8 @@ impl Reader {
             Value::String(s) => s.is_empty(),
             Value::Number(n) => n.as_i64() == Some(0) && !matches!(self.schema.shape(field.ty), Shape::IntOrString),
             Value::Bool(b) => !b,
+            // An empty record of managers is the client's wish to begin a new one (P-51).
+            Value::Array(_) if field.name == "managedFields" && self.path.len() == 1 => false,
             Value::Array(items) => items.is_empty(),
             Value::Object(map) => map.is_empty() && matches!(self.schema.shape(field.ty), Shape::Map(_)),
         }
