@@ -1,0 +1,357 @@
+//! The one task that knows which pods are here: it starts a task for each, and passes on what concerns it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use client::{Collection, Selection};
+use container_runtime::RuntimeEvent;
+use informer::{Informer, Key, Scope};
+use k8s_openapi::api::core::v1::Pod;
+use meta::{Timestamp, Uid};
+use node_core::admit::{self, Capacity};
+use node_core::{Event, PodMachine, StopCause};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::adopt::{self, Inventory};
+use crate::pod::{Beginning, INBOX_MAX, Message, PodTask, PodView};
+use crate::shared::{Shared, pod_uid};
+
+/// Commands that may wait.
+const COMMANDS_MAX: usize = 8;
+
+/// What the agent is told from outside.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Stop every pod; answered when all are at rest.
+    Shutdown { grace: Duration, done: oneshot::Sender<()> },
+}
+
+/// The way to a pod's task.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) inbox: mpsc::Sender<Message>,
+    pub(crate) view: watch::Receiver<PodView>,
+}
+
+/// All of them, by UID.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Handles(Arc<Mutex<BTreeMap<Uid, Handle>>>);
+
+impl Handles {
+    pub(crate) fn get(&self, uid: &Uid) -> Option<Handle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+    }
+
+    fn put(&self, uid: Uid, handle: Handle) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, handle);
+    }
+
+    fn remove(&self, uid: &Uid) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    fn all(&self) -> Vec<(Uid, Handle)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(uid, handle)| (uid.clone(), handle.clone())).collect()
+    }
+
+    fn of_name(&self, name: &Name) -> Vec<(Uid, Handle)> {
+        self.all().into_iter().filter(|(_, handle)| Name::of(&handle.pod) == *name).collect()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Name {
+    namespace: String,
+    name: String,
+}
+
+impl Name {
+    fn of(pod: &Pod) -> Self {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        Self { namespace: text(&pod.metadata.namespace), name: text(&pod.metadata.name) }
+    }
+}
+
+/// Keys of pods that changed: a set, so that it cannot grow beyond the number of pods.
+#[derive(Clone, Default)]
+struct Dirty {
+    keys: Arc<Mutex<BTreeSet<Key>>>,
+    wake: Arc<Notify>,
+}
+
+impl Dirty {
+    fn add(&self, key: Key) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+pub(crate) struct Dispatcher {
+    shared: Arc<Shared>,
+    handles: Handles,
+    pods: Informer<Pod>,
+    dirty: Dirty,
+    /// Tasks of pods and of orphans; each returns its UID.
+    running: JoinSet<Uid>,
+    /// Pods without an object that are being removed, and the name they block.
+    orphans: BTreeMap<Uid, Name>,
+    /// Pods whose task has ended and whose deletion the informer has not seen yet.
+    finished: BTreeMap<Uid, Name>,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+    is_draining: bool,
+}
+
+impl Dispatcher {
+    pub(crate) fn spawn(
+        shared: Arc<Shared>,
+        handles: Handles,
+        events: mpsc::Receiver<RuntimeEvent>,
+        found: Inventory,
+        tasks: &TaskTracker,
+        cancel: CancellationToken,
+    ) -> mpsc::Sender<Command> {
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let selection =
+            Selection { fields: format!("spec.nodeName={}", shared.config.node_name), ..Selection::default() };
+        let scope = Scope { target: Collection::all(api::resources::PODS), selection };
+        let pods = Informer::start(shared.parts.client.clone(), scope, tasks, cancel.clone());
+        let dispatcher = Self {
+            shared,
+            handles,
+            pods,
+            dirty: Dirty::default(),
+            running: JoinSet::new(),
+            orphans: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            tasks: tasks.clone(),
+            cancel,
+            is_draining: false,
+        };
+        tasks.spawn(dispatcher.run(events, inbox, found));
+        commands
+    }
+
+    async fn run(
+        mut self,
+        mut events: mpsc::Receiver<RuntimeEvent>,
+        mut commands: mpsc::Receiver<Command>,
+        found: Inventory,
+    ) {
+        let cancel = self.cancel.clone();
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            () = self.pods.synced() => {}
+        }
+        self.begin(found).await;
+        let dirty = self.dirty.clone();
+        self.pods.on_change(move |change| dirty.add(change.key()));
+        let dirty = self.dirty.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                event = events.recv() => match event {
+                    Some(event) => self.pass_on(event).await,
+                    None => break,
+                },
+                Some(ended) = self.running.join_next() => self.ended(ended).await,
+                Some(command) = commands.recv() => self.obey(command),
+                () = dirty.wake.notified() => {
+                    for key in dirty.take() {
+                        self.look_at(&key).await;
+                    }
+                }
+            }
+        }
+        // Pod tasks hear the same token and leave their pods as they are.
+        while self.running.join_next().await.is_some() {}
+    }
+
+    /// The first look: pods of the API meet what was found on the machine.
+    async fn begin(&mut self, mut found: Inventory) {
+        let pods = self.pods.list();
+        let known: BTreeSet<Uid> = pods.iter().map(|cached| pod_uid(cached)).collect();
+        let mut left: BTreeSet<Uid> = found.sandboxes.keys().chain(&found.folders).cloned().collect();
+        left.extend(adopt::logged(&self.shared));
+        for uid in left.difference(&known) {
+            let sandbox = found.sandboxes.remove(uid);
+            let name = sandbox.as_ref().map(|one| Name { namespace: one.namespace.clone(), name: one.name.clone() });
+            if let Some(name) = name {
+                self.orphans.insert(uid.clone(), name);
+            }
+            let work = adopt::remove_orphan(self.shared.clone(), uid.clone(), sandbox);
+            let (cancel, uid) = (self.cancel.clone(), uid.clone());
+            self.running.spawn(async move { cancel.run_until_cancelled(work).await.unwrap_or(uid) });
+        }
+        for cached in pods {
+            let sandbox = found.sandboxes.remove(&pod_uid(&cached));
+            let facts = match &sandbox {
+                Some(sandbox) => Some((adopt::found(&self.shared, sandbox).await, adopt::stop_signals(sandbox))),
+                None => None,
+            };
+            self.start_pod(Arc::new((**cached).clone()), facts);
+        }
+    }
+
+    fn start_pod(
+        &mut self,
+        pod: Arc<Pod>,
+        found: Option<(node_core::Found, BTreeMap<String, container_runtime::Signal>)>,
+    ) {
+        let now = self.shared.now();
+        let (uid, name) = (pod_uid(&pod), Name::of(&pod));
+        let has_predecessor =
+            !self.handles.of_name(&name).is_empty() || self.orphans.values().any(|orphan| *orphan == name);
+        let is_new = pod.status.as_ref().is_none_or(|status| status.start_time.is_none());
+        let is_ending = pod.metadata.deletion_timestamp.is_some();
+        let mut machine = PodMachine::new(pod.clone(), self.shared.settings(), has_predecessor, now);
+        let (is_adopted, signals) = match found {
+            Some((found, signals)) => {
+                let is_alive = found.sandbox.is_some();
+                machine.adopt(found, now);
+                (is_alive, signals)
+            }
+            None => (false, BTreeMap::new()),
+        };
+        if is_new && !is_ending {
+            self.admit(&pod, &mut machine, now);
+        }
+        let (sender, receiver) = mpsc::channel(INBOX_MAX);
+        let (view, seen) = watch::channel(PodView::default());
+        self.handles.put(uid, Handle { pod, inbox: sender.clone(), view: seen });
+        let beginning = Beginning { machine, inbox: (sender, receiver), view, signals, is_adopted };
+        let task = PodTask::new(self.shared.clone(), beginning);
+        self.running.spawn(task.run(self.cancel.clone()));
+    }
+
+    /// Turns a pod away that does not fit beside those that came before it (N-37, S29).
+    fn admit(&self, pod: &Arc<Pod>, machine: &mut PodMachine, now: Timestamp) {
+        let others: Vec<Arc<Pod>> = self.handles.all().into_iter().map(|(_, handle)| handle.pod).collect();
+        let capacity = Capacity {
+            cpu_millis: self.shared.machine.cpus * 1000,
+            memory_bytes: self.shared.machine.memory_bytes,
+            pods: self.shared.config.pods_max,
+        };
+        if let Err(rejection) = admit::admit(pod, others.iter().map(AsRef::as_ref), capacity) {
+            let about = informer::events::reference_to(pod.as_ref());
+            let (reason, message) = (rejection.reason, rejection.message);
+            self.shared.recorder.record(about, informer::EventType::Warning, &reason, message.clone());
+            machine.handle(Event::Stop(StopCause::Rejected { reason, message }), now);
+        }
+    }
+
+    /// Looks at one name: what the API has under it now, and what runs here under it.
+    async fn look_at(&mut self, key: &Key) {
+        let name = Name { namespace: key.namespace.clone(), name: key.name.clone() };
+        let current = self.pods.get(&key.namespace, &key.name);
+        let current_uid = current.as_ref().map(|cached| pod_uid(cached));
+        for (uid, handle) in self.handles.of_name(&name) {
+            if Some(&uid) != current_uid.as_ref() {
+                send(&handle, Message::Event(Event::Gone)).await;
+            }
+        }
+        self.finished.retain(|uid, ended| *ended != name || Some(uid) == current_uid.as_ref());
+        let Some(current) = current else { return };
+        let pod = Arc::new((**current).clone());
+        let uid = pod_uid(&pod);
+        match self.handles.get(&uid) {
+            Some(handle) => {
+                self.handles.put(uid, Handle { pod: pod.clone(), ..handle.clone() });
+                send(&handle, Message::Event(Event::Updated(pod))).await;
+            }
+            None if !self.is_draining && !self.finished.contains_key(&uid) => self.start_pod(pod, None),
+            None => {}
+        }
+    }
+
+    async fn pass_on(&mut self, event: RuntimeEvent) {
+        let (pod, message) = match event {
+            RuntimeEvent::ContainerExited { pod, container, exit } => {
+                (pod, Message::Exited { container: container.0, exit })
+            }
+            RuntimeEvent::SandboxDied { pod } => (pod, Message::Event(Event::SandboxDied)),
+        };
+        if let Some(handle) = self.handles.get(&pod) {
+            send(&handle, message).await;
+        }
+    }
+
+    /// A pod's task, or an orphan's, has ended: whoever waited for the name may begin.
+    async fn ended(&mut self, ended: Result<Uid, tokio::task::JoinError>) {
+        let uid = match ended {
+            Ok(uid) => uid,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return,
+        };
+        let name = match self.orphans.remove(&uid) {
+            Some(name) => name,
+            None => match self.handles.get(&uid) {
+                Some(handle) => Name::of(&handle.pod),
+                None => return,
+            },
+        };
+        self.handles.remove(&uid);
+        let waiting = self.handles.of_name(&name);
+        let is_free = !self.orphans.values().any(|orphan| *orphan == name);
+        // With several waiting, all but the one in the API are told that they are gone, and end by themselves.
+        if let [(_, handle)] = waiting.as_slice()
+            && is_free
+        {
+            send(handle, Message::Event(Event::PredecessorGone)).await;
+        }
+        let is_listed = self.pods.get(&name.namespace, &name.name).is_some_and(|cached| pod_uid(&cached) == uid);
+        if is_listed {
+            self.finished.insert(uid, name);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Shutdown { grace, done } => {
+                self.is_draining = true;
+                let handles = self.handles.all();
+                self.tasks.spawn(async move {
+                    drain(handles, grace).await;
+                    let _nobody_waits = done.send(());
+                });
+            }
+        }
+    }
+}
+
+async fn send(handle: &Handle, message: Message) {
+    // A task that has ended is about to be joined; it needs nothing more.
+    let _ended = handle.inbox.send(message).await;
+}
+
+/// Stops all pods, chain by chain (`node_core::shutdown`).
+async fn drain(handles: Vec<(Uid, Handle)>, grace: Duration) {
+    let chains = node_core::shutdown::chains(handles.iter().map(|(_, handle)| handle.pod.as_ref()));
+    let by_uid: BTreeMap<Uid, Handle> = handles.into_iter().collect();
+    let deadline = tokio::time::Instant::now() + grace;
+    let stop_chain = async |chain: Vec<Uid>| {
+        for uid in chain {
+            let Some(handle) = by_uid.get(&uid) else { continue };
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let (done, stopped) = oneshot::channel();
+            send(handle, Message::Shutdown { grace: left, done }).await;
+            // Kill and clean-up come after the grace; the pod that cannot be stopped does not hold up the others.
+            if tokio::time::timeout(left + Duration::from_secs(10), stopped).await.is_err() {
+                tracing::warn!(pod = %uid, "the pod does not stop");
+            }
+        }
+    };
+    futures::future::join_all(chains.into_iter().map(stop_chain)).await;
+}

@@ -1,0 +1,129 @@
+//! Deleting the bytes of persistent volumes: the only place where data goes (D10, S5).
+//!
+//! A volume's bytes are removed when its PersistentVolume was made by our provisioner, has the reclaim policy Delete,
+//! is being deleted, lies on this node, and is mounted by no pod here. Then, and not before, its finalizer goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::resources as res;
+use client::{Patch, WriteOptions};
+use informer::{Informer, Scope};
+use k8s_openapi::api::core::v1::PersistentVolume;
+use meta::{ObjectId, Reason};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::shared::Shared;
+use crate::sources::{PROVISIONED_BY, PROVISIONER};
+
+/// Finalizer that holds a PersistentVolume until its bytes are gone.
+pub(crate) const FINALIZER: &str = "roadstead.dev/local-volume";
+/// Pause before a removal that failed is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// Follows persistent volumes for ever.
+pub(crate) async fn run(shared: Arc<Shared>, tasks: TaskTracker, cancel: CancellationToken) {
+    let scope = Scope::all(res::PERSISTENT_VOLUMES);
+    let volumes: Informer<PersistentVolume> =
+        Informer::start(shared.parts.client.clone(), scope, &tasks, cancel.clone());
+    let mut changes = volumes.changes();
+    loop {
+        let mut has_failed = false;
+        for volume in volumes.list().into_iter().filter(|volume| wants_removal(volume, &shared.config.node_name)) {
+            if let Err(why) = remove(&shared, &volume).await {
+                tracing::warn!(volume = volume.metadata.name, why, "the bytes of a volume are not removed yet");
+                has_failed = true;
+            }
+        }
+        let retry_at = shared.now().checked_add(RETRY_PAUSE).unwrap_or(meta::Timestamp::MAX);
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+            () = shared.clock.sleep_until(retry_at), if has_failed => {}
+        }
+    }
+}
+
+fn wants_removal(volume: &PersistentVolume, node: &str) -> bool {
+    let metadata = &volume.metadata;
+    let is_ours =
+        metadata.annotations.as_ref().and_then(|notes| notes.get(PROVISIONED_BY)).is_some_and(|by| by == PROVISIONER);
+    let is_held = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    // Other finalizers, above all pv-protection, say that somebody still uses it.
+    let is_last = metadata.finalizers.as_ref().is_some_and(|all| all.len() == 1);
+    let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    metadata.deletion_timestamp.is_some()
+        && is_ours
+        && is_held
+        && is_last
+        && is_here(volume, node)
+        && matches!(policy, Some("Delete" | "Retain"))
+}
+
+fn is_here(volume: &PersistentVolume, node: &str) -> bool {
+    let required = volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.node_affinity.as_ref())
+        .and_then(|affinity| affinity.required.as_ref());
+    required.into_iter().flat_map(|required| &required.node_selector_terms).any(|term| {
+        term.match_expressions.iter().flatten().any(|expression| {
+            expression.key == "kubernetes.io/hostname"
+                && expression.operator == "In"
+                && expression.values.iter().flatten().any(|value| value == node)
+        })
+    })
+}
+
+async fn remove(shared: &Shared, volume: &PersistentVolume) -> Result<(), String> {
+    let name = volume.metadata.name.as_deref().unwrap_or_default();
+    let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    if policy == Some("Delete") {
+        tracing::info!(volume = name, "removing the bytes of a released volume");
+        shared.parts.volumes.delete_data(name).await.map_err(|error| error.sentence())?;
+    } else {
+        tracing::info!(volume = name, "a volume object is deleted; its bytes stay, as its reclaim policy says");
+    }
+    let finalizers: Vec<&String> =
+        volume.metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != FINALIZER).collect();
+    let patch = json!({"metadata": {
+        "uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version, "finalizers": finalizers,
+    }});
+    let id = ObjectId::cluster(res::PERSISTENT_VOLUMES, name);
+    match shared.parts.client.patch(&id, None, Patch::Merge(patch), &WriteOptions::default()).await {
+        Ok(_) => Ok(()),
+        Err(status) if status.reason == Some(Reason::NotFound) => Ok(()),
+        Err(status) => Err(status.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn volume(change: impl FnOnce(&mut Value)) -> PersistentVolume {
+        let mut tree = json!({
+            "metadata": {"name": "pv", "deletionTimestamp": "2026-11-21T07:00:00Z", "finalizers": [FINALIZER],
+                "annotations": {PROVISIONED_BY: PROVISIONER}},
+            "spec": {"persistentVolumeReclaimPolicy": "Delete", "nodeAffinity": {"required": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]}}},
+        });
+        change(&mut tree);
+        serde_json::from_value(tree).unwrap()
+    }
+
+    #[test]
+    fn bytes_go_only_when_every_condition_holds() {
+        assert!(wants_removal(&volume(|_| {}), "n1"));
+        assert!(!wants_removal(&volume(|_| {}), "n2"));
+        assert!(!wants_removal(&volume(|pv| pv["metadata"]["deletionTimestamp"] = Value::Null), "n1"));
+        assert!(!wants_removal(&volume(|pv| pv["metadata"]["annotations"] = json!({})), "n1"));
+        let protected = json!([FINALIZER, "kubernetes.io/pv-protection"]);
+        assert!(!wants_removal(&volume(|pv| pv["metadata"]["finalizers"] = protected), "n1"));
+    }
+}
