@@ -239,7 +239,8 @@ impl FolderWatch {
             let events = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
             let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
             add_watch(&events, folder, flags).ok()?;
-            AsyncFd::register(events).ok()
+            // SAFETY: the descriptor is owned by the AsyncFd and stays open until that is dropped.
+            unsafe { AsyncFd::register(events) }.ok()
         };
         Self { events: watch() }
     }
