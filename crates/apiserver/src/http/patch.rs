@@ -1,0 +1,223 @@
+//! Patches (section 3 of api.md): reading them, and applying them to a stored object until the race is won.
+
+use api::codec::{self, FieldValidation, Media};
+use apiserver_core::kinds::KindDef;
+use apiserver_core::patch::{ApplyRequest, Place, Writer, apply, json_patch, merge_patch, strategic_patch};
+use http::HeaderMap;
+use meta::{Reason, Status};
+use serde_json::Value;
+
+use crate::http::body;
+use crate::http::options::WriteParameters;
+use crate::query::invalid_option;
+use crate::registry::Registry;
+use crate::writing::{Changed, Target, WriteOptions, Written, judge, normalise, patch_invalid};
+
+/// The kinds of patch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PatchKind {
+    /// RFC 6902.
+    Json,
+    /// RFC 7386.
+    Merge,
+    /// Upstream's, by schema.
+    Strategic,
+    /// Server-side apply.
+    Apply,
+}
+
+impl PatchKind {
+    /// The kind that the `Content-Type` names (P-1).
+    ///
+    /// # Errors
+    /// 415 for any other.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Status> {
+        Ok(match body::content_type(headers) {
+            "application/json-patch+json" => Self::Json,
+            "application/merge-patch+json" => Self::Merge,
+            "application/strategic-merge-patch+json" => Self::Strategic,
+            "application/apply-patch+yaml" => Self::Apply,
+            _ => {
+                let text = format!(
+                    "the body of the request was in an unknown format - accepted media types include: {}",
+                    body::PATCH_TYPES.join(", ")
+                );
+                return Err(Status::new(Reason::UnsupportedMediaType, text));
+            }
+        })
+    }
+}
+
+/// Options that fit no other kind of patch, or that apply cannot do without (P-5, V-121).
+///
+/// # Errors
+/// 422.
+pub fn check_options(kind: PatchKind, parameters: &WriteParameters) -> Result<(), Status> {
+    let refuse = |field: &str, reason: &str, text: &str| Err(invalid_option("PatchOptions.meta.k8s.io", field, reason, text));
+    match kind {
+        PatchKind::Apply if !parameters.manager_given => {
+            refuse("fieldManager", "FieldValueRequired", "Required value: is required for apply patch")
+        }
+        PatchKind::Json | PatchKind::Merge | PatchKind::Strategic if parameters.force.is_some() => {
+            refuse("force", "FieldValueForbidden", "Forbidden: may not be specified for non-apply patch")
+        }
+        PatchKind::Json | PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply => Ok(()),
+    }
+}
+
+/// A patch that can be applied any number of times.
+#[derive(Clone, PartialEq, Debug)]
+pub enum PatchBody {
+    /// RFC 6902.
+    Json(Value),
+    /// RFC 7386.
+    Merge(Value),
+    /// Upstream's, by schema.
+    Strategic(Value),
+    /// Server-side apply.
+    Apply {
+        /// The applied configuration.
+        config: Value,
+        /// Take fields from other managers.
+        force: bool,
+    },
+}
+
+impl PatchBody {
+    /// Reads a body; the warnings of an applied configuration's unknown fields come with it.
+    ///
+    /// # Errors
+    /// 400 if it is malformed.
+    pub fn decode(
+        kind: PatchKind,
+        bytes: &[u8],
+        def: &KindDef,
+        parameters: &WriteParameters,
+    ) -> Result<(Self, Vec<String>), Status> {
+        let media = if kind == PatchKind::Apply { Media::Yaml } else { Media::Json };
+        let tree = codec::decode_untyped(bytes, media).map_err(|error| error.to_status())?;
+        let _ = (def, parameters.validation);
+        let body = match kind {
+            PatchKind::Json => Self::Json(tree),
+            PatchKind::Merge => Self::Merge(object(tree)?),
+            PatchKind::Strategic => Self::Strategic(object(tree)?),
+            PatchKind::Apply => Self::Apply { config: object(tree)?, force: parameters.force.unwrap_or_default() },
+        };
+        Ok((body, Vec::new()))
+    }
+
+    /// The patched tree, before it is decoded again. Not for [`PatchBody::Apply`] on objects: that needs their owners.
+    ///
+    /// # Errors
+    /// 422 and 400 with upstream's texts.
+    pub fn patched(&self, place: Place, current: &Value) -> Result<Value, Status> {
+        match self {
+            Self::Json(patch) => json_patch(current.clone(), patch.clone()),
+            Self::Merge(patch) => Ok(merge_patch(current.clone(), patch)),
+            Self::Strategic(patch) => strategic_patch(place, current.clone(), patch.clone()),
+            Self::Apply { config, .. } => Ok(merge_patch(current.clone(), config)),
+        }
+    }
+}
+
+fn object(tree: Value) -> Result<Value, Status> {
+    if tree.is_object() { Ok(tree) } else { Err(Status::bad_request("error decoding patch: the patch is no object")) }
+}
+
+impl Registry {
+    /// Patches an object, or creates it by apply.
+    ///
+    /// # Errors
+    /// The refusal as the client sees it.
+    pub async fn patch(
+        &self,
+        def: &KindDef,
+        target: &Target<'_>,
+        body: &PatchBody,
+        options: &WriteOptions,
+        validation: FieldValidation,
+    ) -> Result<Written, Status> {
+        let PatchBody::Apply { config, force } = body else {
+            let place = Place::root(def.kind.gvk()).ok_or_else(|| Status::internal("the kind has no schema"))?;
+            let change = |current: &Value| {
+                let patched = body.patched(place, current)?;
+                check_same_kind(def, &patched)?;
+                decoded(def, target, patched, validation, false)
+            };
+            return self.update(def, target, options, change).await;
+        };
+        let apply_to = |live: Option<&Value>| {
+            let group_version = def.kind.resource.group_version();
+            let ignored: &[&[&str]] = match target.subresource {
+                "status" => &[&["spec"]],
+                _ if def.kind.has_status() => &[&["status"]],
+                _ => &[],
+            };
+            let writer = Writer {
+                manager: &options.field_manager,
+                api_version: &group_version,
+                subresource: target.subresource,
+                ignored,
+                now: self.now(),
+            };
+            let applied = apply(ApplyRequest {
+                gvk: def.kind.gvk(),
+                resource: &def.kind.resource,
+                namespace: target.namespace.unwrap_or_default(),
+                name: target.name,
+                live,
+                config: config.clone(),
+                writer,
+                force: *force,
+            })?;
+            decoded(def, target, applied.object, validation, true)
+        };
+        for _ in 0..self.config.limits.write_attempts_max {
+            match self.update(def, target, options, |current| apply_to(Some(current))).await {
+                Err(status) if status.is_not_found() && target.subresource.is_empty() => {}
+                outcome => return outcome,
+            }
+            if config["metadata"]["uid"].as_str().is_some_and(|uid| !uid.is_empty()) {
+                let why = "Precondition failed: UID in precondition, but the object does not exist";
+                return Err(Status::conflict(&def.kind.resource, target.name, why));
+            }
+            let created = apply_to(None)?;
+            match self.create_as(def, target.namespace, created.tree, options, true).await {
+                // Somebody else created it meanwhile: it is an update now.
+                Err(status) if status.is_already_exists() => {}
+                Ok(mut written) => {
+                    written.warnings.extend(created.warnings);
+                    return Ok(written);
+                }
+                Err(status) => return Err(status),
+            }
+        }
+        Err(Status::modified(&def.kind.resource, target.name))
+    }
+}
+
+/// A patch cannot make another kind of an object (P-3).
+fn check_same_kind(def: &KindDef, patched: &Value) -> Result<(), Status> {
+    let (kind, version) = (patched["kind"].as_str().unwrap_or_default(), patched["apiVersion"].as_str().unwrap_or_default());
+    let expected = def.kind.resource.group_version();
+    if !kind.is_empty() && kind != def.kind.kind || !version.is_empty() && version != expected {
+        let text = format!(
+            "{version}, Kind={kind} in a patch of {expected}, Kind={}: the kind and version of an object cannot change",
+            def.kind.kind
+        );
+        return Err(Status::bad_request(text));
+    }
+    Ok(())
+}
+
+fn decoded(
+    def: &KindDef,
+    target: &Target<'_>,
+    tree: Value,
+    validation: FieldValidation,
+    applied: bool,
+) -> Result<Changed, Status> {
+    let (tree, problems) = normalise(def, tree).map_err(|error| patch_invalid(def, target.name, &error.to_string()))?;
+    let warnings = judge(def, &problems, validation, Some(target.name))?;
+    Ok(Changed { tree, applied, warnings, decided: None })
+}

@@ -1,0 +1,71 @@
+//! Counters of the API server, in Prometheus' text format.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// What a request is counted by.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// Verb as in discovery, or the HTTP method for other paths.
+    pub verb: String,
+    /// Resource with its subresource; empty for other paths.
+    pub resource: String,
+    /// HTTP status code.
+    pub code: u16,
+}
+
+/// Everything that is counted.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Requests over HTTP that were answered.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Requests over HTTP that are being answered, watches included.
+    pub requests_inflight: Gauge,
+    /// Open watches over HTTP.
+    pub watches: Gauge,
+    /// Open connections.
+    pub connections: Gauge,
+    /// Writes that lost a race and were repeated.
+    pub write_retries: Counter,
+    /// Events that were forgotten because of their age.
+    pub events_expired: Counter,
+}
+
+impl Metrics {
+    /// The text that `/metrics` shows, the store's figures included.
+    pub fn text(&self, store: &store::Metrics) -> String {
+        let mut registry = Registry::default();
+        registry.register("apiserver_request", "Requests answered", self.requests.clone());
+        registry.register("apiserver_current_inflight_requests", "Requests being answered", self.requests_inflight.clone());
+        registry.register("apiserver_longrunning_requests", "Open watches", self.watches.clone());
+        registry.register("apiserver_connections", "Open connections", self.connections.clone());
+        registry.register("apiserver_write_retries", "Writes repeated after a lost race", self.write_retries.clone());
+        registry.register("apiserver_events_expired", "Events forgotten because of their age", self.events_expired.clone());
+        let figures: [(&str, &str, u64); 10] = [
+            ("store_revision", "Newest revision", store.revision),
+            ("store_floor_revision", "Oldest revision that can be read", store.floor),
+            ("store_keys", "Objects", store.keys as u64),
+            ("store_history_events", "Changes that are remembered", store.history_events as u64),
+            ("store_live_resident_bytes", "Bytes of objects in memory", store.live_resident_bytes as u64),
+            ("store_quarantined_records", "Records that are corrupt", store.quarantined as u64),
+            ("store_disk_bytes", "Bytes on disk", store.disk_bytes),
+            ("store_queue_transactions", "Transactions that wait", store.queue as u64),
+            ("store_transactions_committed", "Transactions so far", store.transactions_total),
+            ("store_batches_committed", "Durable batches so far", store.batches_total),
+        ];
+        for (name, help, value) in figures {
+            let gauge = Gauge::<u64, AtomicU64>::default();
+            gauge.set(value);
+            registry.register(name, help, gauge);
+        }
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        text
+    }
+}

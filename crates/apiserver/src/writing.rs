@@ -1,0 +1,522 @@
+//! Changing stored objects, without any transport: decide, commit, and decide again when the race was lost.
+
+use std::sync::{Arc, PoisonError};
+
+use api::codec::{self, Expected as ExpectedKind, FieldProblem, FieldValidation, Mode};
+use api::resources::NAMESPACES;
+use apiserver_core::kinds::{self, KindDef, Needs};
+use apiserver_core::write::{
+    CreateContext, CreatePlan, Deletion, DeletionOptions, NamespaceState, Outcome, UpdateContext, UpdatePlan,
+    decide_create, decide_delete, decide_update,
+};
+use client::Object;
+use meta::{Reason, ResourceVersion, Status};
+use serde_json::Value;
+use store::CommitError;
+use store_core::{Expected, Key, Op, Record, Revision, Transaction, TransactionError};
+
+use crate::keys;
+use crate::registry::{Registry, object};
+use crate::stored;
+
+/// Attempts at a name that the server chooses (V-28).
+const GENERATED_NAME_ATTEMPTS_MAX: usize = 8;
+
+/// Options of a write.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct WriteOptions {
+    /// Under which name fields are recorded.
+    pub field_manager: String,
+    /// Decide only.
+    pub dry_run: bool,
+}
+
+/// What a write answers with.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The object as it is now; its last state if the write ended it.
+    pub object: Arc<Object>,
+    /// It did not exist before.
+    pub created: bool,
+    /// For `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+/// What a deletion answers with.
+#[derive(Clone, Debug)]
+pub struct Deleted {
+    /// The object as it is now, or its last state.
+    pub object: Arc<Object>,
+    /// It is gone; otherwise its end has only begun.
+    pub gone: bool,
+}
+
+/// A state to write, with the state it was decided upon.
+struct Change<'a> {
+    def: &'a KindDef,
+    current: &'a Arc<Record>,
+    /// In the kind's own representation.
+    new: Value,
+    dry_run: bool,
+}
+
+/// What a commit came to.
+enum Commit<T> {
+    Done(T),
+    /// Somebody else was faster: read and decide again.
+    Raced,
+}
+
+/// Decodes a tree that did not come as bytes (a patched object, a body from inside), with defaults.
+///
+/// # Errors
+/// The decoder's text, as the given reason.
+pub fn normalise(def: &KindDef, tree: Value) -> Result<(Value, Vec<FieldProblem>), codec::DecodeError> {
+    let decoded = codec::normalise(tree, ExpectedKind::exactly(def.kind.gvk()), Mode::Typed)?;
+    let mut tree = decoded.tree;
+    def.default_object(&mut tree);
+    Ok((tree, decoded.problems))
+}
+
+impl Registry {
+    /// Creates an object that is decoded and has its defaults.
+    ///
+    /// # Errors
+    /// The refusal as the client sees it.
+    pub async fn create(
+        &self,
+        def: &KindDef,
+        namespace: Option<&str>,
+        tree: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        self.create_as(def, namespace, tree, options, false).await
+    }
+
+    /// Creates an object; `applied` says that its `managedFields` are right already.
+    pub(crate) async fn create_as(
+        &self,
+        def: &KindDef,
+        namespace: Option<&str>,
+        tree: Value,
+        options: &WriteOptions,
+        applied: bool,
+    ) -> Result<Written, Status> {
+        let mut generated_attempts = 0;
+        for _ in 0..self.config.limits.write_attempts_max + GENERATED_NAME_ATTEMPTS_MAX {
+            let surroundings = self.surroundings(def, namespace, &tree)?;
+            let plan = self.plan_create(def, namespace, tree.clone(), &surroundings, options, applied)?;
+            if options.dry_run {
+                if self.find(&def.kind, namespace, &plan.name)?.is_some() {
+                    return Err(self.exists(def, namespace, &plan.name));
+                }
+                return Ok(unstored(plan));
+            }
+            match self.commit_create(def, namespace, &surroundings, &plan).await {
+                Ok(record) => {
+                    let object = object(def, &record);
+                    return Ok(Written { object, created: true, warnings: plan.warnings });
+                }
+                Err(error) => {
+                    self.release(def, &plan.object);
+                    match error {
+                        CommitError::Refused(TransactionError::Exists { .. }) if plan.generated_name => {
+                            generated_attempts += 1;
+                            if generated_attempts >= GENERATED_NAME_ATTEMPTS_MAX {
+                                return Err(no_unique_name(def, &plan.name));
+                            }
+                        }
+                        CommitError::Refused(TransactionError::Exists { .. }) => {
+                            return Err(self.exists(def, namespace, &plan.name));
+                        }
+                        // The namespace changed meanwhile: look at it again.
+                        CommitError::Refused(_) => {}
+                        other => return Err(commit_status(&other)),
+                    }
+                }
+            }
+            self.metrics.write_retries.inc();
+        }
+        Err(Status::new(Reason::Timeout, "the namespace changes faster than an object can be created in it"))
+    }
+
+    fn plan_create(
+        &self,
+        def: &KindDef,
+        namespace: Option<&str>,
+        tree: Value,
+        surroundings: &Surroundings,
+        options: &WriteOptions,
+        applied: bool,
+    ) -> Result<CreatePlan, Status> {
+        let uid = uuid::Uuid::new_v4().to_string();
+        let mut pool = (def.needs == Needs::ServiceAddresses)
+            .then(|| self.addresses.lock().unwrap_or_else(PoisonError::into_inner));
+        let classes: Vec<&Value> = surroundings.storage_classes.iter().map(|class| class.tree().as_ref()).collect();
+        let context = CreateContext {
+            now: self.now(),
+            uid: &uid,
+            seed: rand::random(),
+            field_manager: &options.field_manager,
+            namespace: namespace.unwrap_or_default(),
+            namespace_state: surroundings.namespace_state,
+            service_account: surroundings.service_account.as_ref().map(|account| account.tree().as_ref()),
+            storage_classes: &classes,
+            addresses: pool.as_deref(),
+            applied,
+        };
+        let plan = decide_create(def, tree, &context)?;
+        if let Some(pool) = pool.as_mut().filter(|_| !options.dry_run) {
+            pool.occupy(&plan.object);
+        }
+        Ok(plan)
+    }
+
+    async fn commit_create(
+        &self,
+        def: &KindDef,
+        namespace: Option<&str>,
+        surroundings: &Surroundings,
+        plan: &CreatePlan,
+    ) -> Result<Arc<Record>, CommitError> {
+        let key = keys::object(&def.kind, namespace, &plan.name);
+        let mut transaction = Transaction::create(key, encode(def, plan.object.clone()));
+        if let Some((key, revision)) = &surroundings.namespace {
+            transaction = transaction.and(Op::Require { key: key.clone(), expected: Expected::At(*revision) });
+        }
+        let record = self.commit(transaction).await?;
+        self.remember_expiry(def, &record);
+        Ok(record)
+    }
+
+    /// Commits a transaction that changes one record.
+    async fn commit(&self, transaction: Transaction) -> Result<Arc<Record>, CommitError> {
+        let applied = self.store.commit(transaction).await?;
+        Ok(applied.records.into_iter().next().expect("a transaction of one change has one record"))
+    }
+
+    fn remember_expiry(&self, def: &KindDef, record: &Arc<Record>) {
+        if *def.kind.storage() == api::resources::EVENTS {
+            self.expiry.add(record.key.clone(), record.revision, self.config.event_ttl);
+        }
+    }
+
+    fn release(&self, def: &KindDef, object: &Value) {
+        if def.needs == Needs::ServiceAddresses {
+            self.addresses.lock().unwrap_or_else(PoisonError::into_inner).release(object);
+        }
+    }
+
+    /// 409 for a name that is taken, with a prefix if its holder is going (V-7).
+    fn exists(&self, def: &KindDef, namespace: Option<&str>, name: &str) -> Status {
+        let mut status = Status::already_exists(&def.kind.resource, name);
+        if let Ok(holder) = self.get(def, namespace, name)
+            && holder.tree()["metadata"].get("deletionTimestamp").is_some()
+        {
+            status.message = format!("object is being deleted: {}", status.message);
+        }
+        status
+    }
+
+    /// What a decision must know of other objects.
+    fn surroundings(&self, def: &KindDef, namespace: Option<&str>, tree: &Value) -> Result<Surroundings, Status> {
+        let mut known = Surroundings {
+            namespace_state: NamespaceState::NotNeeded,
+            namespace: None,
+            service_account: None,
+            storage_classes: Vec::new(),
+        };
+        let kind = |resource: &meta::ResourceId| kinds::by_resource(resource).ok_or_else(|| Status::internal("a kind is missing"));
+        if let Some(namespace) = namespace.filter(|_| def.kind.is_namespaced()) {
+            let namespaces = kind(&NAMESPACES)?;
+            let record = self.find(&namespaces.kind, None, namespace)?;
+            known.namespace_state = match &record {
+                None => NamespaceState::Missing,
+                Some(record) => namespace_state(object(namespaces, record).tree()),
+            };
+            known.namespace = record.map(|record| (record.key.clone(), record.revision));
+        }
+        match def.needs {
+            Needs::Nothing | Needs::ServiceAddresses => {}
+            Needs::ServiceAccount => {
+                let accounts = kind(&api::resources::SERVICE_ACCOUNTS)?;
+                let name = tree["spec"]["serviceAccountName"].as_str().filter(|name| !name.is_empty());
+                let record = self.find(&accounts.kind, namespace, name.unwrap_or("default"))?;
+                known.service_account = record.map(|record| object(accounts, &record));
+            }
+            Needs::StorageClasses => {
+                let classes = kind(&api::resources::STORAGE_CLASSES)?;
+                let range = store_core::Range::prefix(keys::kind_prefix(&classes.kind));
+                let values = self.store.range(&range).map_err(|error| crate::registry::read_status(&error))?;
+                known.storage_classes = values.records.iter().map(|record| object(classes, record)).collect();
+            }
+        }
+        Ok(known)
+    }
+
+    /// Changes an object: `change` computes the new tree, decoded and with its defaults, from the current one, again
+    /// for each attempt. A resourceVersion or UID in the new tree is a precondition.
+    ///
+    /// # Errors
+    /// The refusal as the client sees it.
+    pub async fn update(
+        &self,
+        def: &KindDef,
+        target: &Target<'_>,
+        options: &WriteOptions,
+        mut change: impl FnMut(&Value) -> Result<Changed, Status> + Send,
+    ) -> Result<Written, Status> {
+        for _ in 0..self.config.limits.write_attempts_max {
+            let current = self.find(&def.kind, target.namespace, target.name)?;
+            let current = current.ok_or_else(|| Status::not_found(&def.kind.resource, target.name))?;
+            let shown = object(def, &current);
+            let changed = change(shown.tree())?;
+            let (plan, warnings) = match changed.decided {
+                Some(plan) => (plan, changed.warnings),
+                None => {
+                    let plan = self.plan_update(def, shown.tree(), changed.tree, target, options, changed.applied)?;
+                    (plan, changed.warnings)
+                }
+            };
+            let all_warnings = [warnings, plan.warnings].concat();
+            let committed = match plan.outcome {
+                Outcome::Unchanged => Commit::Done(shown),
+                Outcome::Write(new) => {
+                    self.write(Change { def, current: &current, new, dry_run: options.dry_run }).await?
+                }
+                Outcome::Remove(new) => {
+                    self.remove(Change { def, current: &current, new, dry_run: options.dry_run }).await?
+                }
+            };
+            if let Commit::Done(object) = committed {
+                return Ok(Written { object, created: false, warnings: all_warnings });
+            }
+            self.metrics.write_retries.inc();
+        }
+        Err(Status::modified(&def.kind.resource, target.name))
+    }
+
+    fn plan_update(
+        &self,
+        def: &KindDef,
+        current: &Value,
+        new: Value,
+        target: &Target<'_>,
+        options: &WriteOptions,
+        applied: bool,
+    ) -> Result<UpdatePlan, Status> {
+        let mut pool = (def.needs == Needs::ServiceAddresses)
+            .then(|| self.addresses.lock().unwrap_or_else(PoisonError::into_inner));
+        let context = UpdateContext {
+            now: self.now(),
+            field_manager: &options.field_manager,
+            subresource: target.subresource,
+            addresses: pool.as_deref(),
+            seed: rand::random(),
+            applied,
+        };
+        let plan = decide_update(def, current, new, &context)?;
+        if let (Some(pool), Outcome::Write(new)) = (pool.as_mut().filter(|_| !options.dry_run), &plan.outcome) {
+            pool.occupy(new);
+        }
+        Ok(plan)
+    }
+
+    async fn write(&self, change: Change<'_>) -> Result<Commit<Arc<Object>>, Status> {
+        let Change { def, current, new, dry_run } = change;
+        if dry_run {
+            return Ok(Commit::Done(shown_at(&new, current.revision)));
+        }
+        let payload = encode(def, new.clone());
+        let expected = Expected::At(current.revision);
+        match self.commit(Transaction::put(current.key.clone(), payload, expected)).await {
+            Ok(record) => {
+                self.release(def, object(def, current).tree());
+                self.remember_expiry(def, &record);
+                Ok(Commit::Done(object(def, &record)))
+            }
+            Err(error) => {
+                self.release(def, &new);
+                raced(&error)
+            }
+        }
+    }
+
+    async fn remove(&self, change: Change<'_>) -> Result<Commit<Arc<Object>>, Status> {
+        let Change { def, current, new, dry_run } = change;
+        if dry_run {
+            return Ok(Commit::Done(shown_at(&new, current.revision)));
+        }
+        let last = Some(encode(def, new));
+        let expected = Expected::At(current.revision);
+        match self.commit(Transaction::delete(current.key.clone(), expected, last)).await {
+            Ok(record) => {
+                self.release(def, object(def, current).tree());
+                Ok(Commit::Done(object(def, &record)))
+            }
+            Err(error) => raced(&error),
+        }
+    }
+
+    /// Deletes an object, or begins its deletion.
+    ///
+    /// # Errors
+    /// The refusal as the client sees it.
+    pub async fn delete(
+        &self,
+        def: &KindDef,
+        target: &Target<'_>,
+        options: &DeletionOptions,
+    ) -> Result<Deleted, Status> {
+        self.delete_as(def, target, options.dry_run, |current, now| decide_delete(def, current, options, now)).await
+    }
+
+    /// Deletes an object by another decision than the plain one (an eviction).
+    ///
+    /// # Errors
+    /// The refusal as the client sees it.
+    pub async fn delete_as(
+        &self,
+        def: &KindDef,
+        target: &Target<'_>,
+        dry_run: bool,
+        decide: impl Fn(&Value, meta::Timestamp) -> Result<Deletion, Status> + Send,
+    ) -> Result<Deleted, Status> {
+        for _ in 0..self.config.limits.write_attempts_max {
+            let current = self.find(&def.kind, target.namespace, target.name)?;
+            let current = current.ok_or_else(|| Status::not_found(&def.kind.resource, target.name))?;
+            let shown = object(def, &current);
+            let (committed, gone) = match decide(shown.tree(), self.now())? {
+                Deletion::Unchanged => (Commit::Done(shown), false),
+                Deletion::Mark(new) => (self.write(Change { def, current: &current, new, dry_run }).await?, false),
+                Deletion::Remove(new) => (self.remove(Change { def, current: &current, new, dry_run }).await?, true),
+            };
+            if let Commit::Done(object) = committed {
+                return Ok(Deleted { object, gone });
+            }
+            self.metrics.write_retries.inc();
+        }
+        Err(Status::modified(&def.kind.resource, target.name))
+    }
+}
+
+/// The object that a write is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Its namespace.
+    pub namespace: Option<&'a str>,
+    /// Its name.
+    pub name: &'a str,
+    /// Through which door; empty for the object itself.
+    pub subresource: &'a str,
+}
+
+/// A new tree for an object, and how it came about.
+#[derive(Debug)]
+pub struct Changed {
+    /// The new tree; unused if `decided`.
+    pub tree: Value,
+    /// Its `managedFields` are right already.
+    pub applied: bool,
+    /// For `Warning` headers.
+    pub warnings: Vec<String>,
+    /// Another decision than the plain update, made already.
+    pub decided: Option<UpdatePlan>,
+}
+
+struct Surroundings {
+    namespace_state: NamespaceState,
+    namespace: Option<(Key, Revision)>,
+    service_account: Option<Arc<Object>>,
+    storage_classes: Vec<Arc<Object>>,
+}
+
+fn namespace_state(namespace: &Value) -> NamespaceState {
+    let terminating = namespace["metadata"].get("deletionTimestamp").is_some();
+    if terminating { NamespaceState::Terminating } else { NamespaceState::Active }
+}
+
+fn encode(def: &KindDef, tree: Value) -> store_core::Payload {
+    match def.conversion {
+        Some(conversion) => stored::encode(&(conversion.to_stored)(tree)),
+        None => stored::encode(&tree),
+    }
+}
+
+/// A state that is not stored, as a dry run shows it: with the resourceVersion of what is.
+fn shown_at(tree: &Value, revision: Revision) -> Arc<Object> {
+    let bytes = stored::encode(tree).at(revision);
+    Arc::new(Object::new(ResourceVersion(revision.0), bytes))
+}
+
+/// A created object that is not stored: it has no resourceVersion.
+fn unstored(plan: CreatePlan) -> Written {
+    let mut tree = plan.object;
+    if let Some(metadata) = tree.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
+    let object = Arc::new(Object::new(ResourceVersion::default(), tree.to_string().into()));
+    Written { object, created: true, warnings: plan.warnings }
+}
+
+fn raced(error: &CommitError) -> Result<Commit<Arc<Object>>, Status> {
+    match error {
+        CommitError::Refused(TransactionError::Conflict { .. } | TransactionError::NotFound { .. }) => Ok(Commit::Raced),
+        other => Err(commit_status(other)),
+    }
+}
+
+fn no_unique_name(def: &KindDef, name: &str) -> Status {
+    let mut status = Status::already_exists(&def.kind.resource, name);
+    status.message.push_str(", the server was not able to generate a unique name for the object");
+    status.details.get_or_insert_default().retry_after_secs = 1;
+    status
+}
+
+/// The answer for a commit that failed for no fault of the client.
+pub fn commit_status(error: &CommitError) -> Status {
+    match error {
+        CommitError::TooLarge { .. } => Status::new(Reason::RequestEntityTooLarge, error.to_string()),
+        CommitError::DiskFull | CommitError::Broken { .. } | CommitError::Closed => {
+            Status::new(Reason::ServiceUnavailable, error.to_string())
+        }
+        CommitError::Refused(_) => Status::internal(error),
+    }
+}
+
+/// The warnings of a body's problems, or the refusal under strict validation; a patch is refused with 422 (V-122).
+///
+/// # Errors
+/// 400 for a body, 422 for a patch.
+pub fn judge(
+    def: &KindDef,
+    problems: &[FieldProblem],
+    validation: FieldValidation,
+    patched: Option<&str>,
+) -> Result<Vec<String>, Status> {
+    validation.judge(problems, def.kind.gvk()).map_err(|error| match patched {
+        None => error.to_status(),
+        Some(name) => patch_invalid(def, name, &error.to_string()),
+    })
+}
+
+/// 422 for a patch whose result is no object of the kind (P-5).
+pub fn patch_invalid(def: &KindDef, name: &str, why: &str) -> Status {
+    let kind = if def.kind.resource.group.is_empty() {
+        def.kind.kind.to_owned()
+    } else {
+        format!("{}.{}", def.kind.kind, def.kind.resource.group)
+    };
+    let text = format!("Invalid value: {:?}: {why}", "");
+    let mut status = Status::new(Reason::Invalid, format!("{kind} \"{name}\" is invalid: patch: {text}"));
+    let details = status.details.get_or_insert_default();
+    name.clone_into(&mut details.name);
+    details.group = def.kind.resource.group.to_string();
+    details.kind = def.kind.kind.to_owned();
+    details.causes.push(meta::Cause {
+        reason: "FieldValueInvalid".to_owned(),
+        message: text,
+        field: "patch".to_owned(),
+    });
+    status
+}
