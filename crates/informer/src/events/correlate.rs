@@ -185,3 +185,83 @@ impl<K: Ord + Clone, V> Remembered<K, V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn happening(message: &str, secs: i64) -> Happening {
+        Happening {
+            about: ObjectReference { name: Some("web-0".to_owned()), ..ObjectReference::default() },
+            event_type: EventType::Normal,
+            reason: "Pulled".to_owned(),
+            message: message.to_owned(),
+            at: Timestamp::from_second(1_767_225_600 + secs).unwrap(),
+        }
+    }
+
+    fn counted(verdict: &Verdict) -> u32 {
+        match verdict {
+            Verdict::Drop => 0,
+            Verdict::Create { .. } => 1,
+            Verdict::Repeat { count, .. } => *count,
+        }
+    }
+
+    #[test]
+    fn the_same_again_raises_the_count_of_one_event() {
+        let mut correlator = Correlator::default();
+        let Verdict::Create { name, message } = correlator.handle(&happening("image pulled", 0)) else { panic!() };
+        assert_eq!((name.as_str(), message.as_str()), ("web-0.18867251edfa0000", "image pulled"));
+        let Verdict::Repeat { name: again, count, first, .. } = correlator.handle(&happening("image pulled", 5)) else {
+            panic!()
+        };
+        assert_eq!((again, count, first), (name, 2, happening("", 0).at));
+    }
+
+    #[test]
+    fn two_events_of_one_moment_have_two_names() {
+        let mut correlator = Correlator::default();
+        let names: Vec<_> = ["a", "b"]
+            .iter()
+            .map(|message| match correlator.handle(&happening(message, 0)) {
+                Verdict::Create { name, .. } => name,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_ne!(names[0], names[1]);
+    }
+
+    #[test]
+    fn from_the_tenth_message_of_a_group_on_they_are_folded_and_after_ten_quiet_minutes_no_longer() {
+        let mut correlator = Correlator::default();
+        for number in 0..9 {
+            assert_eq!(counted(&correlator.handle(&happening(&number.to_string(), 0))), 1);
+        }
+        let Verdict::Create { message, .. } = correlator.handle(&happening("9", 0)) else { panic!() };
+        assert_eq!(message, "(combined from similar events): 9");
+        assert_eq!(counted(&correlator.handle(&happening("10", 0))), 2, "the folded event counts on");
+        let Verdict::Create { message, .. } = correlator.handle(&happening("fresh", 601)) else { panic!() };
+        assert_eq!(message, "fresh");
+    }
+
+    #[test]
+    fn an_object_may_cause_25_events_at_once_and_then_one_in_five_minutes() {
+        let mut correlator = Correlator::default();
+        let written = (0..40).filter(|_| correlator.handle(&happening("x", 0)) != Verdict::Drop).count();
+        assert_eq!(written, 25);
+        assert_eq!(correlator.handle(&happening("x", 299)), Verdict::Drop);
+        assert_ne!(correlator.handle(&happening("x", 300)), Verdict::Drop);
+        assert_eq!(correlator.handle(&happening("x", 300)), Verdict::Drop);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut remembered = Remembered::default();
+        for number in 0..(REMEMBERED_MAX + 10) {
+            remembered.put(number, ());
+        }
+        assert_eq!(remembered.entries.len(), REMEMBERED_MAX);
+        assert!(remembered.get_mut(&9).is_none() && remembered.get_mut(&10).is_some());
+    }
+}
