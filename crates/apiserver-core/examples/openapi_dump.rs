@@ -26,5 +26,12 @@ fn main() -> std::io::Result<()> {
     let packed: usize = built.v3.values().chain([&built.v2_json, &built.v2_protobuf]).map(|d| d.gzip.len()).sum();
     println!("{} documents, {} kB packed", built.v3.len() + 2, packed / 1000);
     std::fs::write(folder.join("api.json"), discovery.aggregated(Root::Api, Aggregated::V2).body)?;
-    std::fs::write(folder.join("apis.json"), discovery.aggregated(Root::Apis, Aggregated::V2).body)
+    std::fs::write(folder.join("apis.json"), discovery.aggregated(Root::Apis, Aggregated::V2).body)?;
+    std::fs::write(folder.join("api-plain.json"), discovery.core_versions("127.0.0.1").body)?;
+    std::fs::write(folder.join("apis-plain.json"), discovery.groups().body)?;
+    for (group, version) in discovery.versions() {
+        let document = discovery.resources(group, version).expect("a version that discovery named");
+        std::fs::write(folder.join(format!("resources-{group}-{version}.json")), document.body)?;
+    }
+    Ok(())
 }
