@@ -383,5 +383,9 @@ fn the_sparse_mode_adds_nothing_and_keeps_null_and_empty() {
 
 #[test]
 fn an_empty_record_of_managers_is_kept_on_top_only() {
-    check(CONFIG_MAP, r#"{"metadata":{"managedFields":[],"finalizers":[]}}"#, expect![[r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"managedFields":[]}}"#]]);
+    check(
+        CONFIG_MAP,
+        r#"{"metadata":{"managedFields":[],"finalizers":[]}}"#,
+        expect![[r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"managedFields":[]}}"#]],
+    );
 }
