@@ -127,3 +127,41 @@ fn building_twice_gives_the_same_documents() {
     let discovery = Discovery::new(&kinds);
     assert_eq!(OpenApi::build(&discovery), OpenApi::build(&discovery));
 }
+
+#[test]
+fn every_served_kind_is_described() {
+    let schema = Schema::get();
+    for def in crate::kinds::all() {
+        let kind = &def.kind;
+        assert!(schema.root(kind.gvk()).is_some(), "{:?}", kind.gvk());
+        if kind.allows(api::Verb::List) {
+            let list = schema.root(kind.list_gvk()).and_then(|ty| schema.field(ty, "items")).unwrap();
+            assert_eq!(schema.element(list.ty), schema.root(kind.gvk()), "{:?}", kind.list_gvk());
+        }
+        for subresource in kind.subresources.iter().filter(|s| s.verbs.contains(&api::Verb::Update)) {
+            let own = kind.gvk();
+            let (group, version) = subresource.group_version.unwrap_or((own.group, own.version));
+            assert!(schema.root(Gvk { group, version, kind: subresource.kind }).is_some(), "{}", subresource.kind);
+        }
+    }
+}
+
+#[test]
+fn selectable_fields_exist() {
+    let schema = Schema::get();
+    for def in crate::kinds::all() {
+        let mut type_of_kind = schema.root(def.kind.gvk()).unwrap();
+        for path in def.kind.selectable_fields {
+            let root = type_of_kind;
+            for name in path.split('.') {
+                let field = schema.field(type_of_kind, name);
+                // An old name of a field, and one that is computed from two.
+                if matches!(*path, "spec.host" | "source") || name == "reportingComponent" {
+                    break;
+                }
+                type_of_kind = field.unwrap_or_else(|| panic!("{path} of {}", def.kind.kind)).ty;
+            }
+            type_of_kind = root;
+        }
+    }
+}
