@@ -41,7 +41,8 @@ async fn bench(rounds: usize) {
         lap(1);
         runtime.start_container(&pod, &container).await.expect("a program");
         lap(2);
-        let exec = ExecSpec { args: ["busybox", "true"].map(str::to_owned).to_vec(), stdout: true, ..Default::default() };
+        let exec =
+            ExecSpec { args: ["busybox", "true"].map(str::to_owned).to_vec(), stdout: true, ..Default::default() };
         let session = runtime.exec(&pod, &container, exec).await.expect("an exec");
         session.exit.await.expect("its end");
         lap(3);
@@ -98,7 +99,11 @@ fn spec(dir: &Path, id: &ContainerId) -> ContainerSpec {
         rootfs: RootFs { layers: vec![dir.join("layer")] },
         args: ["/bin/busybox", "sleep", "1000"].map(str::to_owned).to_vec(),
         log_path: dir.join("logs").join(&id.0),
-        security: if std::env::var("UNCONFINED").is_ok() { container_runtime::Security { seccomp: container_runtime::Seccomp::Unconfined, ..Default::default() } } else { Default::default() },
+        security: if std::env::var("UNCONFINED").is_ok() {
+            container_runtime::Security { seccomp: container_runtime::Seccomp::Unconfined, ..Default::default() }
+        } else {
+            Default::default()
+        },
         ..ContainerSpec::default()
     }
 }

@@ -36,8 +36,7 @@ impl Cgroups {
     }
 
     fn parse(mountinfo: &str, own: &str) -> Self {
-        let own: Vec<(&str, &str)> =
-            own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':')).collect();
+        let own: Vec<(&str, &str)> = own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':')).collect();
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
         for line in mountinfo.lines() {
             let Some((mount, file_system)) = line.split_once(" - ") else { continue };
@@ -169,12 +168,33 @@ impl Cgroups {
 
     /// Removes the group and those below it in every hierarchy; true if nothing is left.
     pub(crate) fn remove(&self, group: &str) -> bool {
-        self.dirs(group).fold(true, |all, dir| remove_tree(&dir) && all)
+        self.dirs(group).map(|dir| remove_tree(&dir)).fold(true, std::ops::BitAnd::bitand)
     }
 
     /// Folders of the group that exist.
     pub(crate) fn existing(&self, group: &str) -> Vec<PathBuf> {
         self.dirs(group).filter(|dir| dir.exists()).collect()
+    }
+}
+
+/// Which devices the processes of a group may open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Devices {
+    /// Those that stand in every container's `/dev`, and terminals.
+    Usual,
+    /// Every one.
+    All,
+}
+
+impl Cgroups {
+    /// Restricts devices on v2, where there is no device controller but a program of ours. On v1 libcontainer does it.
+    pub(crate) fn restrict_devices(&self, group: &str, devices: Devices) -> io::Result<()> {
+        let Some(unified) = self.unified() else { return Ok(()) };
+        create_pod_v2(&unified.root, group, &Resources::default())?;
+        match devices {
+            Devices::All => Ok(()),
+            Devices::Usual => crate::devices::attach(&below(&unified.root, group)),
+        }
     }
 }
 

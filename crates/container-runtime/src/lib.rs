@@ -9,13 +9,16 @@ mod agent;
 mod audit;
 mod cgroup;
 mod config;
+mod devices;
 mod error;
+mod events;
 mod helper;
 pub mod logs;
 mod oci;
 mod seccomp;
 mod spec;
 mod status;
+mod twin;
 mod user;
 mod wire;
 
@@ -26,13 +29,14 @@ pub use config::{Config, LogLimits};
 pub use error::RuntimeError;
 pub use helper::helper_main;
 pub use spec::{
-    ContainerId, ContainerSpec, ExecSpec, Mount, Propagation, Resources, RootFs, SandboxSpec, Seccomp, Security, Signal,
-    User,
+    ContainerId, ContainerSpec, ExecSpec, Mount, Propagation, Resources, RootFs, SandboxSpec, Seccomp, Security,
+    Signal, User,
 };
 pub use status::{
     ContainerState, ContainerStatus, ExecExit, ExecSession, Exit, ExitReason, RuntimeEvent, Sandbox, SandboxStatus,
     TerminalSize,
 };
+pub use twin::{Life, Script, VirtualRuntime};
 
 use async_trait::async_trait;
 use meta::Uid;

@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use meta::Timestamp;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -49,12 +51,25 @@ pub(crate) struct Request {
 pub(crate) enum RequestBody {
     /// Carries one detached mount for each of the spec's mounts, in order.
     Create(Box<ContainerSpec>),
-    Start { container: ContainerId },
-    Signal { container: ContainerId, signal: Signal },
-    Remove { container: ContainerId },
+    Start {
+        container: ContainerId,
+    },
+    Signal {
+        container: ContainerId,
+        signal: Signal,
+    },
+    Remove {
+        container: ContainerId,
+    },
     /// Carries the child's ends of stdin, stdout, stderr, as far as wanted; none on a terminal.
-    Exec { container: ContainerId, exec: u64, spec: ExecRequest },
-    KillExec { exec: u64 },
+    Exec {
+        container: ContainerId,
+        exec: u64,
+        spec: ExecRequest,
+    },
+    KillExec {
+        exec: u64,
+    },
     /// Kill everything, then end.
     Shutdown,
 }
@@ -77,13 +92,27 @@ pub(crate) enum Message {
     /// namespace.
     Hello(Box<Hello>),
     /// Instead of a hello: the sandbox could not be made.
-    Failed { doing: String, why: String },
+    Failed {
+        doing: String,
+        why: String,
+    },
     /// An exec's reply carries the terminal's master, if there is a terminal.
-    Reply { id: u64, result: Result<Reply, Refusal> },
-    Exited { container: ContainerId, exit: Exit },
-    ExecExited { exec: u64, code: i32 },
+    Reply {
+        id: u64,
+        result: Result<Reply, Refusal>,
+    },
+    Exited {
+        container: ContainerId,
+        exit: Exit,
+    },
+    ExecExited {
+        exec: u64,
+        code: i32,
+    },
     /// An operator should know; nothing fails.
-    Warning { text: String },
+    Warning {
+        text: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

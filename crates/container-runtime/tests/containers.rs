@@ -65,7 +65,8 @@ async fn limits_land_in_the_control_group() {
     f.start("p", spec).await;
     let group = format!("roadstead-{}/poduid-p/limits", f.config.cluster_id);
     let first = |candidates: &[&str]| {
-        let read = |path: &&str| std::fs::read_to_string(format!("/sys/fs/cgroup/{}", path.replace("GROUP", &group))).ok();
+        let read =
+            |path: &&str| std::fs::read_to_string(format!("/sys/fs/cgroup/{}", path.replace("GROUP", &group))).ok();
         candidates.iter().find_map(read).expect("the control group exists").trim().to_owned()
     };
     assert_eq!(first(&["memory/GROUP/memory.limit_in_bytes", "GROUP/memory.max"]), "67108864");
@@ -85,12 +86,7 @@ async fn exec_carries_streams_environment_and_exit_code() {
     let (exit, out, err) = f.exec("p", "main", "echo $COLOUR $HOSTNAME $HOME; pwd; echo oops >&2; exit 9").await;
     assert_eq!((exit, out.as_str(), err.as_str()), (ExecExit::Code(9), "blue p /root\n/tmp/made/here\n", "oops\n"));
 
-    let spec = ExecSpec {
-        args: ["cat"].map(str::to_owned).to_vec(),
-        stdin: true,
-        stdout: true,
-        ..ExecSpec::default()
-    };
+    let spec = ExecSpec { args: ["cat"].map(str::to_owned).to_vec(), stdin: true, stdout: true, ..ExecSpec::default() };
     let (pod, id) = (Uid("uid-p".to_owned()), ContainerId("main".to_owned()));
     let session = f.runtime.exec(&pod, &id, spec).await.unwrap();
     let big = vec![b'x'; 1 << 20];
@@ -111,7 +107,9 @@ async fn exec_on_a_terminal_has_a_size_that_can_change() {
     let spec = f.container("main", "sleep 1000");
     f.start("p", spec).await;
     let spec = ExecSpec {
-        args: ["sh", "-c", "tty; stty -echo; echo ready; read line; stty size; echo \"got $line\""].map(str::to_owned).to_vec(),
+        args: ["sh", "-c", "tty; stty -echo; echo ready; read line; stty size; echo \"got $line\""]
+            .map(str::to_owned)
+            .to_vec(),
         stdin: true,
         stdout: true,
         tty: true,
@@ -237,7 +235,10 @@ async fn a_pod_on_the_hosts_namespaces_is_on_them() {
     (pod.host_network, pod.host_pid, pod.host_ipc) = (true, true, true);
     let sandbox = f.runtime.run_sandbox(pod).await.unwrap();
     assert!(sandbox.netns.is_none());
-    let spec = f.container("h", "readlink /proc/self/ns/net; readlink /proc/self/ns/pid; readlink /proc/self/ns/ipc; sleep 1000");
+    let spec = f.container(
+        "h",
+        "readlink /proc/self/ns/net; readlink /proc/self/ns/pid; readlink /proc/self/ns/ipc; sleep 1000",
+    );
     f.start("host", spec).await;
     f.wait_for_log("h", "ipc").await;
     let expected = ["net", "pid", "ipc"].map(|n| std::fs::read_link(format!("/proc/self/ns/{n}")).unwrap());

@@ -6,7 +6,8 @@ use common::*;
 use meta::Uid;
 
 /// What /proc says of a process, by name of the line.
-const STATUS: &str = "grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp|Uid|Gid|Groups):' /proc/self/status | tr '\\t' ' '";
+const STATUS: &str =
+    "grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp|Uid|Gid|Groups):' /proc/self/status | tr '\\t' ' '";
 /// containerd's default set.
 const DEFAULT_CAPABILITIES: &str = "00000000a80425fb";
 
@@ -66,7 +67,10 @@ async fn a_privileged_container_is_not_filtered_and_an_unconfined_one_neither() 
     let (_, text) = f.run_to_end(spec).await;
     let own = std::fs::read_to_string("/proc/self/status").unwrap();
     let own = own.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
-    assert!(text.contains(&format!("CapEff: {own}")) && text.contains("Seccomp: 0") && text.contains("mounted"), "{text}");
+    assert!(
+        text.contains(&format!("CapEff: {own}")) && text.contains("Seccomp: 0") && text.contains("mounted"),
+        "{text}"
+    );
 
     let mut spec = f.container("free", STATUS);
     spec.security.seccomp = Seccomp::Unconfined;
@@ -94,7 +98,12 @@ async fn the_hosts_kernel_files_are_masked_and_devices_are_refused() {
     assert!(lines[2].contains("Read-only"), "{text}");
     assert!(lines[3].contains("Read-only") || lines[3].contains("nonexistent"), "{text}");
     assert!(lines[4].contains("not permitted"), "{text}");
-    assert!(lines[5].trim_start_matches("core ").starts_with("fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"), "{text}");
+    assert!(
+        lines[5]
+            .trim_start_matches("core ")
+            .starts_with("fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"),
+        "{text}"
+    );
     f.close().await;
 }
 

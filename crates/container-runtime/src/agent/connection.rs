@@ -10,10 +10,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
+use super::POD_KILL_LIMIT;
 use super::pod::PodEntry;
-use super::{Events, POD_KILL_LIMIT};
 use crate::cgroup::Cgroups;
 use crate::error::Refusal;
+use crate::events::Events;
 use crate::wire::{Hello, Message, Outgoing, Receiver, Reply, Request, RequestBody, Sender};
 use crate::{RuntimeError, RuntimeEvent};
 

@@ -14,7 +14,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +29,7 @@ use self::pod::PodEntry;
 use self::zygote::Zygote;
 use crate::cgroup::Cgroups;
 use crate::error::Refusal;
+use crate::events::{Events, lock};
 use crate::wire::{self, Reply, RequestBody, SandboxRecord, Spawn};
 use crate::{
     Config, ContainerId, ContainerSpec, ContainerState, ContainerStatus, ExecSession, ExecSpec, Runtime, RuntimeError,
@@ -39,8 +40,6 @@ use crate::{
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// How long a pod's processes may take to die after SIGKILL before somebody is told.
 const POD_KILL_LIMIT: Duration = Duration::from_secs(10);
-/// Events that wait for one subscriber; then it holds the helpers back.
-const EVENTS_MAX: usize = 1024;
 
 /// Containers by libcontainer, held by one helper process for each pod.
 ///
@@ -52,35 +51,6 @@ pub struct LibcontainerRuntime {
     pods: Mutex<BTreeMap<Uid, Arc<PodEntry>>>,
     events: Arc<Events>,
     next_exec: AtomicU64,
-}
-
-/// Who wants to know what happens.
-#[derive(Default)]
-struct Events {
-    subscribers: Mutex<Vec<mpsc::Sender<RuntimeEvent>>>,
-}
-
-impl Events {
-    fn subscribe(&self) -> mpsc::Receiver<RuntimeEvent> {
-        let (sender, receiver) = mpsc::channel(EVENTS_MAX);
-        lock(&self.subscribers).push(sender);
-        receiver
-    }
-
-    async fn publish(&self, event: RuntimeEvent) {
-        let subscribers = {
-            let mut all = lock(&self.subscribers);
-            all.retain(|subscriber| !subscriber.is_closed());
-            all.clone()
-        };
-        for subscriber in subscribers {
-            let _ = subscriber.send(event.clone()).await;
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl LibcontainerRuntime {
@@ -108,8 +78,7 @@ impl LibcontainerRuntime {
             events: Arc::default(),
             next_exec: AtomicU64::new(1),
         };
-        let entries =
-            fs::read_dir(&pods_dir).map_err(RuntimeError::os(format!("read {}", pods_dir.display())))?;
+        let entries = fs::read_dir(&pods_dir).map_err(RuntimeError::os(format!("read {}", pods_dir.display())))?;
         for entry in entries.flatten() {
             if let Some(uid) = entry.file_name().to_str() {
                 runtime.adopt(Uid(uid.to_owned())).await;
@@ -425,8 +394,7 @@ impl Runtime for LibcontainerRuntime {
         let mut streams = Streams::new(&spec).map_err(RuntimeError::os("make the pipes of an exec"))?;
         let (ended, end) = oneshot::channel();
         let _ = commands.send(Command::Watch { exec: number, ended }).await;
-        let body =
-            RequestBody::Exec { container: container.clone(), exec: number, spec: exec::request(&spec) };
+        let body = RequestBody::Exec { container: container.clone(), exec: number, spec: exec::request(&spec) };
         let (result, mut fds) = self.ask(&pod, body, std::mem::take(&mut streams.theirs)).await?;
         result.map_err(|refusal: Refusal| refusal.into_error(&pod.uid, container, "run a program in a container"))?;
         let kill = Kill { exec: number, commands };

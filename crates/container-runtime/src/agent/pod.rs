@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use meta::{Timestamp, Uid};
 use tokio::sync::{mpsc, watch};
 
 use super::connection::Command;
+use crate::events::lock;
 use crate::helper;
 use crate::wire::SandboxRecord;
 use crate::{ContainerId, ContainerState, ContainerStatus, Exit, ExitReason, RuntimeEvent, Sandbox, SandboxStatus};
@@ -47,7 +48,7 @@ impl PodEntry {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Reads what a sandbox has left on disk. Containers that were not told to have ended have ended with it.

@@ -19,6 +19,7 @@ use rustix::mount::MoveMountFlags;
 use serde::{Deserialize, Serialize};
 
 use super::filter::{self, LoadedFilter};
+use crate::cgroup::{Cgroups, Devices};
 use crate::error::Refusal;
 use crate::oci::{self, Filter, Places, ProcessSetup};
 use crate::wire::{self, Receiver};
@@ -55,6 +56,7 @@ pub(super) struct Build<'a> {
     /// The container's own folder.
     pub(super) dir: PathBuf,
     pub(super) shm: PathBuf,
+    pub(super) cgroups: &'a Cgroups,
     pub(super) cgroup: String,
     /// Detached mounts, one for each of the spec's.
     pub(super) mounts: Vec<OwnedFd>,
@@ -84,11 +86,12 @@ pub(super) fn child(build: Build<'_>, socket: OwnedFd) {
 
 fn run(mut build: Build<'_>) -> Result<(i32, Vec<String>, Option<OwnedFd>), Failure> {
     let mut warnings = Vec::new();
-    if let Some(score) = build.spec.oom_score_adj
-        && let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string())
-    {
+    let score = build.spec.oom_score_adj.unwrap_or(0);
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string()) {
         warnings.push(format!("set oom_score_adj {score}: {error}; the container runs without it"));
     }
+    let rules = if build.spec.security.privileged { Devices::All } else { Devices::Usual };
+    build.cgroups.restrict_devices(&build.cgroup, rules).map_err(doing("restrict the container's devices"))?;
     for name in ["upper", "rootfs", "m", RUN] {
         make_dir(&build.dir.join(name), 0o755)?;
     }
@@ -132,26 +135,23 @@ fn make_dir(path: &Path, mode: u32) -> Result<(), Failure> {
 
 /// Mounts the image's layers with the container's own layer above them.
 fn mount_root(build: &Build<'_>, rootfs: &Path) -> Result<(), Failure> {
-    let layers = &build.spec.rootfs.layers;
+    // Links with names of one to three digits, entered by their folder: so the options of an image with the most
+    // layers an image may have (127) fit in a page, whatever the layers' own paths.
+    let links = build.dir.join("l");
+    make_dir(&links, 0o755)?;
     let empty = build.dir.join("m");
-    let layers: Vec<&Path> =
-        if layers.is_empty() { vec![empty.as_path()] } else { layers.iter().rev().map(PathBuf::as_path).collect() };
-    // Names relative to the folder of all layers keep the options of an image with many layers within a page.
-    let parent = layers[0].parent().unwrap_or(Path::new("/"));
-    let relative = layers.iter().all(|layer| layer.parent() == Some(parent) && layer.file_name().is_some());
-    let name = |layer: &&Path| {
-        let shown = if relative { Path::new(layer.file_name().unwrap_or_default()) } else { layer };
-        escape(&shown.to_string_lossy())
-    };
-    let lower: Vec<String> = layers.iter().map(name).collect();
+    let layers =
+        if build.spec.rootfs.layers.is_empty() { std::slice::from_ref(&empty) } else { &build.spec.rootfs.layers };
+    for (index, layer) in layers.iter().enumerate() {
+        std::os::unix::fs::symlink(layer, links.join(index.to_string())).map_err(doing("name the image's layers"))?;
+    }
+    let lower: Vec<String> = (0..layers.len()).rev().map(|index| index.to_string()).collect();
     let side = |name: &str| escape(&build.dir.join(name).to_string_lossy());
     let options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), side("upper"), side("work"));
     if options.len() > MOUNT_OPTION_BYTES_MAX {
         return Err(format!("mount the root file system: {} layers are too many", layers.len()));
     }
-    if relative {
-        nix::unistd::chdir(parent).map_err(doing(format!("enter {}", parent.display())))?;
-    }
+    nix::unistd::chdir(&links).map_err(doing("enter the folder of layers"))?;
     let mounted = nix::mount::mount(Some("overlay"), rootfs, Some("overlay"), MsFlags::empty(), Some(options.as_str()));
     nix::unistd::chdir("/").map_err(doing("enter /"))?;
     mounted.map_err(|error| match error {
@@ -193,7 +193,8 @@ fn attach(build: &Build<'_>) -> Result<Vec<PathBuf>, Failure> {
 
 fn process_setup(build: &Build<'_>, rootfs: &Path) -> Result<ProcessSetup, Failure> {
     let spec = build.spec;
-    let root = rustix::fs::open(rootfs, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(doing("open the root"))?;
+    let root =
+        rustix::fs::open(rootfs, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(doing("open the root"))?;
     let identity = crate::user::resolve(&spec.user, &read_in(&root, "etc/passwd"), &read_in(&root, "etc/group"))?;
     let mut capabilities = oci::capabilities(&spec.security);
     capabilities.retain(|name| is_available(name));
@@ -210,8 +211,7 @@ fn process_setup(build: &Build<'_>, rootfs: &Path) -> Result<ProcessSetup, Failu
             Filter::Profile(profile.map_err(doing(format!("read the seccomp profile {}", path.display())))?)
         }
     };
-    let hostname =
-        if build.pod.host_network { uname_node() } else { build.pod.hostname.clone() };
+    let hostname = if build.pod.host_network { uname_node() } else { build.pod.hostname.clone() };
     Ok(ProcessSetup {
         env: oci::environment(spec, &hostname, &identity.home),
         cwd: if spec.cwd.is_empty() { "/".to_owned() } else { spec.cwd.clone() },
@@ -254,7 +254,8 @@ fn make_cwd(build: &Build<'_>, rootfs: &Path, attached: &[PathBuf], cwd: &str) -
     if !cwd.starts_with('/') {
         return Err(format!("working directory {cwd:?} is not an absolute path"));
     }
-    let covering = build.spec.mounts.iter().zip(attached).filter(|(mount, _)| Path::new(cwd).starts_with(&mount.target));
+    let covering =
+        build.spec.mounts.iter().zip(attached).filter(|(mount, _)| Path::new(cwd).starts_with(&mount.target));
     let (base, rest) = match covering.max_by_key(|(mount, _)| mount.target.as_os_str().len()) {
         Some((mount, at)) => (at.as_path(), Path::new(cwd).strip_prefix(&mount.target).unwrap_or(Path::new(""))),
         None => (rootfs, Path::new(cwd)),
@@ -437,7 +438,7 @@ pub(super) fn termination_message(dir: &Path) -> String {
 }
 
 /// Takes a container's mounts, cgroup and folder away. Runs in a child: a large writable layer takes a while.
-pub(super) fn clean(dir: &Path, cgroups: &crate::cgroup::Cgroups, cgroup: &str) {
+pub(super) fn clean(dir: &Path, cgroups: &Cgroups, cgroup: &str) {
     let flags = nix::mount::MntFlags::MNT_DETACH | nix::mount::MntFlags::UMOUNT_NOFOLLOW;
     let _ = nix::mount::umount2(&dir.join("rootfs"), flags);
     for entry in fs::read_dir(dir.join("m")).into_iter().flatten().flatten() {

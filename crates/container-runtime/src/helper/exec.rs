@@ -19,7 +19,6 @@ use crate::error::Refusal;
 use crate::oci::{ALL_CAPABILITIES, ProcessSetup};
 use crate::wire::{self, ExecRequest};
 
-
 pub(super) struct Exec<'a> {
     /// The container's folder.
     pub(super) dir: &'a Path,
@@ -50,9 +49,8 @@ fn join(exec: Exec<'_>, socket: &OwnedFd) -> Result<(), Failure> {
     let text = fs::read(exec.dir.join(super::build::PROCESS)).map_err(doing("read the container's process setup"))?;
     let setup: ProcessSetup = serde_json::from_slice(&text).map_err(doing("read the container's process setup"))?;
     let filter = LoadedFilter::read(&setup.filter, exec.dir).map_err(doing("read the system call filter"))?;
-    if let Some(score) = exec.oom_score_adj {
-        let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
-    }
+    // The container's creation has warned if the kernel refuses.
+    let _ = fs::write("/proc/self/oom_score_adj", exec.oom_score_adj.unwrap_or(0).to_string());
     let init = rustix::process::Pid::from_raw(exec.init).ok_or("the container is not running")?;
     let init = rustix::process::pidfd_open(init, rustix::process::PidfdFlags::empty())
         .map_err(doing("find the container's process"))?;

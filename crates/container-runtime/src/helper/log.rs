@@ -208,7 +208,8 @@ mod tests {
     #[test]
     fn only_the_allowed_number_of_files_is_kept() {
         let limits = LogLimits { file_bytes_max: 100, files_max: 3 };
-        let (dir, path) = log_of(limits, &[b"aaaaaaaaaa\nbbbbbbbbbb\ncccccccccc\ndddddddddd\neeeeeeeeee\nffffffffff\n"]);
+        let (dir, path) =
+            log_of(limits, &[b"aaaaaaaaaa\nbbbbbbbbbb\ncccccccccc\ndddddddddd\neeeeeeeeee\nffffffffff\n"]);
         assert_eq!(fs::read_dir(dir.path().join("c")).unwrap().count(), 3);
         let kept: Vec<String> = [2, 1, 0].iter().flat_map(|age| tails(&rotated(&path, *age))).collect();
         assert_eq!(kept.last().unwrap(), "stdout F ffffffffff");

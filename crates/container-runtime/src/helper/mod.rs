@@ -52,6 +52,9 @@ pub(crate) const CONTAINERS: &str = "c";
 /// The zygote prepares what costs time when it has not been asked for anything for so long.
 const IDLE_BEFORE_COMPILING: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
+/// A helper's place in the kernel's order of who goes first when memory is short (-1000 … 1000).
+const OOM_SCORE_ADJ: &str = "-998";
+
 /// Becomes the helper if this process was started as one; otherwise returns at once.
 ///
 /// Must be the first thing in `main`: before any thread, and before anything writes to standard output.
@@ -70,7 +73,8 @@ fn zygote() -> ! {
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     // Children that only hand over to their own child need no waiting for.
     // SAFETY: no handler is installed.
-    let _ = unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigIgn) };
+    let _ =
+        unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigIgn) };
     // SAFETY: the agent gives the socket as standard input; nobody else in this process owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(0) };
     close_from(3);
@@ -100,7 +104,8 @@ fn zygote() -> ! {
 /// First child: leaves the agent's session and cgroup, makes the namespaces; its own child is the helper.
 fn into_sandbox(spawn: Spawn, connection: OwnedFd) -> ! {
     // SAFETY: as in `zygote`, the other way.
-    let _ = unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) };
+    let _ =
+        unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) };
     let _ = nix::unistd::setsid();
     let spec = &spawn.spec;
     let step = || -> Result<Cgroups, (String, io::Error)> {
@@ -134,6 +139,8 @@ fn into_sandbox(spawn: Spawn, connection: OwnedFd) -> ! {
 /// The helper itself.
 fn helper(spawn: Spawn, connection: OwnedFd, cgroups: Cgroups) -> ! {
     set_name("rs-pod");
+    // The last to go when memory is short: it is small, and the whole pod goes with it. Not every machine allows it.
+    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGPIPE] {
         // SAFETY: no handler is installed.
         unsafe { libc::signal(signal, libc::SIG_IGN) };

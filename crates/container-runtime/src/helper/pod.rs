@@ -177,7 +177,8 @@ impl Pod {
                 fds.push((status.as_fd(), PollFlags::IN, Source::Start(id.clone())));
             }
         }
-        let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, flags, _)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        let mut polled: Vec<PollFd<'_>> =
+            fds.iter().map(|(fd, flags, _)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         if rustix::event::poll(&mut polled, None).is_err() {
             return Vec::new();
         }
@@ -212,8 +213,7 @@ impl Pod {
         if hello.has_netns {
             fds.extend(fs::File::open("/proc/self/ns/net").map(OwnedFd::from));
         }
-        let mut connection =
-            Connection { id, socket, receiver: Receiver::default(), sender: Sender::default() };
+        let mut connection = Connection { id, socket, receiver: Receiver::default(), sender: Sender::default() };
         if let Ok(frame) = Outgoing::new(&Message::Hello(Box::new(hello)), fds) {
             connection.sender.push(frame);
         }
@@ -351,6 +351,7 @@ impl Pod {
             pod: &self.spawn.spec,
             spec: &spec,
             shm: self.spawn.pod_dir.join("shm"),
+            cgroups: &self.cgroups,
             cgroup: self.cgroup(&spec.id),
             dir,
             mounts,
@@ -770,7 +771,10 @@ impl Pod {
         let path = self.dir(id).join(RECORD);
         let Some(held) = self.containers.get(id) else { return };
         if let Err(error) = write_atomically(&path, &held.status) {
-            let text = format!("write {}: {error}; an agent that starts after this helper's end will not know", path.display());
+            let text = format!(
+                "write {}: {error}; an agent that starts after this helper's end will not know",
+                path.display()
+            );
             self.tell_all(&Message::Warning { text });
         }
     }

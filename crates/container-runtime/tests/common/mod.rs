@@ -27,7 +27,8 @@ pub fn busybox_layer(dir: &Path) -> PathBuf {
     for tool in tools.split_whitespace() {
         symlink("busybox", layer.join("bin").join(tool)).unwrap();
     }
-    std::fs::write(layer.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nredis:x:999:998::/var/lib:/bin/sh\n").unwrap();
+    std::fs::write(layer.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nredis:x:999:998::/var/lib:/bin/sh\n")
+        .unwrap();
     std::fs::write(layer.join("etc/group"), "root:x:0:\nredis:x:998:\nextra:x:101:redis\n").unwrap();
     layer
 }
