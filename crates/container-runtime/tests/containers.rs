@@ -334,3 +334,57 @@ async fn logs_are_rotated_and_the_container_is_never_held_up() {
     assert!(f.logged("loud").ends_with("50000\nend\n"));
     f.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_may_have_as_many_layers_as_images_have() {
+    let mut f = Fixture::new().await;
+    let mut spec = f.container("layers", "cat /etc/top; ls /many | wc -l");
+    spec.rootfs.layers = vec![f.layer.clone()];
+    for n in 0..126 {
+        let layer = f.dir.path().join(format!("a-layer-with-a-name-as-long-as-a-digest-has-it-{n:020}"));
+        std::fs::create_dir_all(layer.join("many")).unwrap();
+        std::fs::create_dir_all(layer.join("etc")).unwrap();
+        std::fs::write(layer.join(format!("many/{n}")), "").unwrap();
+        std::fs::write(layer.join("etc/top"), format!("{n}\n")).unwrap();
+        spec.rootfs.layers.push(layer);
+    }
+    let (exit, text) = f.run_to_end(spec).await;
+    assert_eq!((exit.code, text.as_str()), (0, "125\n126\n"));
+    f.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mounts_made_later_are_seen_as_far_as_the_propagation_says() {
+    let f = Fixture::new().await;
+    let (volume, dir) = (f.dir.path().join("shared"), f.dir.path().to_owned());
+    std::fs::create_dir_all(volume.join("host")).unwrap();
+    std::fs::create_dir_all(volume.join("guest")).unwrap();
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    let none: Option<&str> = None;
+    mount(Some(&volume), &volume, none, MsFlags::MS_BIND, none).unwrap();
+    mount(none, &volume, none, MsFlags::MS_SHARED, none).unwrap();
+    let with = |id: &str, propagation| {
+        let mut spec = f.container(id, "sleep 1000");
+        spec.mounts = vec![Mount { source: volume.clone(), target: "/v".into(), propagation, ..Mount::default() }];
+        spec.security.privileged = true;
+        spec
+    };
+    f.start("p", with("none", Propagation::None)).await;
+    f.start("p", with("slave", Propagation::HostToContainer)).await;
+    f.start("p", with("both", Propagation::Bidirectional)).await;
+    mount(Some("x"), &volume.join("host"), Some("tmpfs"), MsFlags::empty(), none).unwrap();
+    std::fs::write(volume.join("host/file"), "").unwrap();
+    let mut seen = Vec::new();
+    for id in ["none", "slave", "both"] {
+        seen.push(f.exec("p", id, "ls /v/host").await.1);
+    }
+    let (exit, _, err) = f.exec("p", "both", "mount -t tmpfs x /v/guest && touch /v/guest/file").await;
+    let back = volume.join("guest/file").exists();
+    f.runtime.remove_sandbox(&Uid("uid-p".to_owned())).await.unwrap();
+    for path in ["guest", "host", ""] {
+        let _ = umount2(&dir.join("shared").join(path), MntFlags::MNT_DETACH);
+    }
+    assert_eq!(seen, ["", "file\n", "file\n"]);
+    assert!(exit == ExecExit::Code(0) && back, "{err}");
+    f.close().await;
+}

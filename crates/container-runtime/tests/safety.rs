@@ -222,3 +222,73 @@ async fn hostile_names_and_specs_are_refused() {
     assert!(f.runtime.list().await.unwrap().is_empty(), "a sandbox that never lived leaves nothing");
     f.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_can_write_to_our_program_through_a_process_of_ours() {
+    let mut f = Fixture::new().await;
+    let program = f.dir.path().join("program");
+    std::fs::copy(&f.config.program, &program).unwrap();
+    f.config.program = program;
+    let f = f.restart().await;
+    let sandbox = f.runtime.run_sandbox(f.pod("p")).await.unwrap();
+    // Held beyond the end of the last process that runs it: before, the kernel refuses anyway.
+    let held = nix::fcntl::open(
+        format!("/proc/{}/exe", sandbox.pid).as_str(),
+        nix::fcntl::OFlag::O_PATH,
+        nix::sys::stat::Mode::empty(),
+    );
+    let held = held.unwrap();
+    f.close().await;
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
+    let error = std::fs::OpenOptions::new().write(true).open(path).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zygote_that_was_killed_is_replaced() {
+    let f = Fixture::new().await;
+    let own = std::process::id();
+    let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+    let all = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let all = all.map(|t| std::fs::read_to_string(t.path().join("children")).unwrap_or_default()).collect::<String>();
+    let zygotes: Vec<u32> = format!("{children} {all}").split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    let ours = zygotes.into_iter().find(|pid| {
+        // Tests of one program run at the same time: this one's is the youngest.
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "rs-zygote")
+    });
+    f.kill_process(ours.expect("a zygote"));
+    for name in ["a", "b"] {
+        f.runtime.run_sandbox(f.pod(name)).await.unwrap();
+    }
+    f.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_a_newer_agent_is_refused_and_the_pod_lives_on() {
+    use std::io::{Read, Write};
+    let f = Fixture::new().await;
+    f.runtime.run_sandbox(f.pod("p")).await.unwrap();
+    let mut socket =
+        std::os::unix::net::UnixStream::connect(f.config.state_dir.join("pods/uid-p/helper.sock")).unwrap();
+    let text = br#"{"id":9,"body":{"Hibernate":{"deeply":true}}}"#;
+    socket.write_all(&(text.len() as u32).to_be_bytes()).unwrap();
+    socket.write_all(&[0; 4]).unwrap();
+    socket.write_all(text).unwrap();
+    let mut frame = || {
+        let mut header = [0; 8];
+        socket.read_exact(&mut header).unwrap();
+        let mut text = vec![0; u32::from_be_bytes(header[..4].try_into().unwrap()) as usize];
+        socket.read_exact(&mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    assert!(frame().starts_with(r#"{"Hello":{"protocol":1,"#));
+    let answer = frame();
+    assert!(answer.starts_with(r#"{"Reply":{"id":9,"result":{"Err":{"Other":"not understood"#), "{answer}");
+    // And one that is no message at all ends only its own connection.
+    socket.write_all(&[0xff; 64]).unwrap();
+    assert_eq!(socket.read(&mut [0; 8]).unwrap(), 0);
+    assert!(f.runtime.list().await.unwrap()[0].alive.is_some());
+    let spec = f.container("c", "echo fine; sleep 1000");
+    f.start("p", spec).await;
+    f.close().await;
+}

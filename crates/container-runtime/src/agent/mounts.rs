@@ -52,15 +52,32 @@ fn below(root: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// Keeps later mounts of the host out of (or, as a slave, out of the host what is mounted in) the copy.
 fn set_propagation(tree: &OwnedFd, propagation: libc::c_ulong) -> io::Result<()> {
-    /// `struct mount_attr`, first version.
-    #[repr(C)]
-    struct MountAttr {
-        attr_set: u64,
-        attr_clr: u64,
-        propagation: u64,
-        userns_fd: u64,
-    }
-    let attr = MountAttr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 };
+    set_attributes(tree, &MountAttr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 })
+}
+
+/// A view of a program's file through which nobody can write to it.
+///
+/// A container that runs `/proc/self/exe`, or finds a process of ours in its namespaces, holds our own program in its
+/// hands; if it could write to it, it would have the host with the next start (CVE-2019-5736).
+pub(super) fn read_only_program(program: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(rustix::fs::CWD, program, flags)?;
+    let read_only =
+        MountAttr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    set_attributes(&tree, &read_only)?;
+    Ok(tree)
+}
+
+/// `struct mount_attr`, first version.
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+fn set_attributes(tree: &OwnedFd, attr: &MountAttr) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     // SAFETY: the path is a constant, the structure outlives the call and its size is given.
     let result = unsafe {
@@ -69,7 +86,7 @@ fn set_propagation(tree: &OwnedFd, propagation: libc::c_ulong) -> io::Result<()>
             tree.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            &raw const *attr,
             std::mem::size_of::<MountAttr>(),
         )
     };

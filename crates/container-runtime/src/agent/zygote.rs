@@ -1,7 +1,7 @@
 //! The agent's end of the zygote: the process that forks the helpers.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -20,8 +20,9 @@ impl Zygote {
         use rustix::net::{AddressFamily, SocketFlags, SocketType};
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let program = super::mounts::read_only_program(program)?;
         // Helpers outlive the agent: they must not hold its output open.
-        let child = Command::new(program)
+        let child = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
             .arg0("rs-runtime")
             .arg(crate::helper::ARGUMENT)
             .env_clear()

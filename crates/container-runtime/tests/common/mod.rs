@@ -1,5 +1,6 @@
 //! A runtime of its own for each test, with a busybox image, and the proof at its end that nothing is left.
 #![allow(dead_code, unused_imports, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that meets an error here has failed")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
