@@ -5,9 +5,12 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::history::Past;
 use crate::{
-    Applied, Event, Expected, Head, Key, Op, Record, Revision, Staged, StoreState, Transaction, TransactionError,
+    Applied, Event, Expected, Head, Key, Op, Record, RecordView, Revision, Staged, StoreState, Transaction,
+    TransactionError,
 };
 
 /// All keys with their states back to the compaction floor.
@@ -390,12 +393,23 @@ impl Index {
         staged.events
     }
 
-    /// Adds a record that the engine holds; call it in the order of revisions, once for each, before anything else.
-    pub fn load(&mut self, record: Record, resident: bool, now: Duration) {
-        let (head, bytes) = (head(&record), record.size());
-        let body = if resident { Body::Resident(Arc::new(record)) } else { Body::Cold };
-        self.state.last = self.state.last.max(head.revision);
-        self.add(body, head, bytes, now);
+    /// Adds a record that the engine holds, with its value if `resident`; call it in the order of revisions, once for
+    /// each, before anything else.
+    pub fn load(&mut self, record: &RecordView<'_>, resident: bool, now: Duration) {
+        let bytes = record.key.len() + record.value.len();
+        self.state.last = self.state.last.max(record.revision);
+        if resident {
+            let record = Arc::new(record.to_record());
+            let head = head(&record);
+            self.add(Body::Resident(record), head, bytes, now);
+        } else {
+            let RecordView { created, revision, deleted, .. } = *record;
+            let key = match self.keys.get_key_value(record.key) {
+                Some((key, _)) => key.clone(),
+                None => Key(Bytes::copy_from_slice(record.key)),
+            };
+            self.add(Body::Cold, Head { key, created, revision, deleted }, bytes, now);
+        }
     }
 
     /// Adds a record that failed its checksum, as far as it is legible.

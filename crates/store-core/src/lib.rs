@@ -22,7 +22,9 @@ pub use history::{Catchup, HistoryLimits};
 pub use index::{At, Index, Quarantined, Range, Retained, Slice, Stored};
 pub use key::{Key, Revision};
 pub use payload::Payload;
-pub use record::{DecodeError, Event, EventKind, Head, Record, StoreState, decode_name, decode_record, encode_record};
+pub use record::{
+    DecodeError, Event, EventKind, Head, Record, RecordView, StoreState, decode_name, decode_record, encode_record,
+};
 pub use staged::Staged;
 pub use transaction::{Applied, Expected, Op, Transaction, TransactionError};
 

@@ -173,55 +173,88 @@ pub fn encode_record(record: &Record) -> Vec<u8> {
     bytes
 }
 
+/// A record as it lies in an engine's bytes, checked and not yet copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordView<'a> {
+    /// Which key.
+    pub key: &'a [u8],
+    /// The bytes; of a deletion the last state.
+    pub value: &'a [u8],
+    /// Revision at which the key came to be.
+    pub created: Revision,
+    /// Revision of this state.
+    pub revision: Revision,
+    /// This state is the key's end.
+    pub deleted: bool,
+}
+
+impl RecordView<'_> {
+    /// The record with bytes of its own. One allocation for the key, one for the value: a key outlives its values in
+    /// the index.
+    pub fn to_record(&self) -> Record {
+        let (key, value) = (Key(Bytes::copy_from_slice(self.key)), Bytes::copy_from_slice(self.value));
+        Record::new(key, value, self.created, self.revision, self.deleted)
+    }
+}
+
 /// The record that an engine has filed under `revision`.
 ///
 /// # Errors
 /// [`DecodeError`] if the bytes are not exactly those that were written.
-pub fn decode_record(revision: Revision, bytes: &[u8]) -> Result<Record, DecodeError> {
+pub fn decode_record(revision: Revision, bytes: &[u8]) -> Result<RecordView<'_>, DecodeError> {
     let truncated = DecodeError::Truncated { bytes: bytes.len() };
-    let head = decode_front(revision, bytes).ok_or(DecodeError::Checksum { part: "head" })?;
-    let value_at = KEY_AT + head.key.0.len();
-    let value_end = bytes.len().checked_sub(TAIL_FIXED + head.key.0.len()).ok_or(truncated)?;
+    let front = Name::front(revision, bytes).ok_or(DecodeError::Checksum { part: "head" })?;
+    let value_at = KEY_AT + front.key.len();
+    let value_end = bytes.len().checked_sub(TAIL_FIXED + front.key.len()).ok_or(truncated)?;
     let value = bytes.get(value_at..value_end).ok_or(truncated)?;
     if number::<4>(bytes, value_end) != Some(checksum(revision, value)) {
         return Err(DecodeError::Checksum { part: "value" });
     }
-    if !decode_back(revision, bytes).is_some_and(|tail| tail == head) {
+    if Name::back(revision, bytes) != Some(front) {
         return Err(DecodeError::Checksum { part: "tail" });
     }
-    // One allocation for the key, one for the value: a key outlives its values in the index.
-    Ok(Record::new(head.key, Bytes::copy_from_slice(value), head.created, revision, head.deleted))
+    Ok(RecordView { key: front.key, value, created: front.created, revision, deleted: front.deleted })
 }
 
 /// What a corrupt record still says of itself with a right checksum: for the quarantine, never for an answer.
 pub fn decode_name(revision: Revision, bytes: &[u8]) -> Option<Head> {
-    decode_front(revision, bytes).or_else(|| decode_back(revision, bytes))
+    let name = Name::front(revision, bytes).or_else(|| Name::back(revision, bytes))?;
+    let key = Key(Bytes::copy_from_slice(name.key));
+    Some(Head { key, created: name.created, revision, deleted: name.deleted })
 }
 
-fn decode_front(revision: Revision, bytes: &[u8]) -> Option<Head> {
-    let key_length = u32::from_le_bytes(number(bytes, KEY_LENGTH_AT)?) as usize;
-    let covered = bytes.get(4..KEY_AT.checked_add(key_length)?)?;
-    (number::<4>(bytes, 0)? == checksum(revision, covered)).then_some(())?;
-    Some(Head {
-        key: Key(Bytes::copy_from_slice(&bytes[KEY_AT..KEY_AT + key_length])),
-        created: Revision(u64::from_le_bytes(number(bytes, CREATED_AT)?)),
-        revision,
-        deleted: bytes[4] & FLAG_DELETED != 0,
-    })
+/// What stands at both ends of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Name<'a> {
+    key: &'a [u8],
+    created: Revision,
+    deleted: bool,
 }
 
-fn decode_back(revision: Revision, bytes: &[u8]) -> Option<Head> {
-    let fixed_at = bytes.len().checked_sub(TAIL_FIXED - 4)?;
-    let key_length = u32::from_le_bytes(number(bytes, fixed_at)?) as usize;
-    let key_at = fixed_at.checked_sub(key_length)?;
-    let crc_at = bytes.len() - 4;
-    (number::<4>(bytes, crc_at)? == checksum(revision, &bytes[key_at..crc_at])).then_some(())?;
-    Some(Head {
-        key: Key(Bytes::copy_from_slice(&bytes[key_at..fixed_at])),
-        created: Revision(u64::from_le_bytes(number(bytes, fixed_at + 4)?)),
-        revision,
-        deleted: bytes[crc_at - 1] & FLAG_DELETED != 0,
-    })
+impl<'a> Name<'a> {
+    fn front(revision: Revision, bytes: &'a [u8]) -> Option<Self> {
+        let key_length = u32::from_le_bytes(number(bytes, KEY_LENGTH_AT)?) as usize;
+        let covered = bytes.get(4..KEY_AT.checked_add(key_length)?)?;
+        (number::<4>(bytes, 0)? == checksum(revision, covered)).then_some(())?;
+        Some(Self {
+            key: &bytes[KEY_AT..KEY_AT + key_length],
+            created: Revision(u64::from_le_bytes(number(bytes, CREATED_AT)?)),
+            deleted: bytes[4] & FLAG_DELETED != 0,
+        })
+    }
+
+    fn back(revision: Revision, bytes: &'a [u8]) -> Option<Self> {
+        let fixed_at = bytes.len().checked_sub(TAIL_FIXED - 4)?;
+        let key_length = u32::from_le_bytes(number(bytes, fixed_at)?) as usize;
+        let key_at = fixed_at.checked_sub(key_length)?;
+        let crc_at = bytes.len() - 4;
+        (number::<4>(bytes, crc_at)? == checksum(revision, &bytes[key_at..crc_at])).then_some(())?;
+        Some(Self {
+            key: &bytes[key_at..fixed_at],
+            created: Revision(u64::from_le_bytes(number(bytes, fixed_at + 4)?)),
+            deleted: bytes[crc_at - 1] & FLAG_DELETED != 0,
+        })
+    }
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

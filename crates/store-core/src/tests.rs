@@ -79,7 +79,7 @@ proptest! {
     ) {
         let record = Record::new(key.into(), value.into(), Revision(created), Revision(revision), deleted);
         let bytes = encode_record(&record);
-        prop_assert_eq!(decode_record(record.revision, &bytes).expect("untouched"), record);
+        prop_assert_eq!(decode_record(record.revision, &bytes).expect("untouched").to_record(), record);
     }
 
     #[test]

@@ -1,59 +1,79 @@
 //! Measures the store on this machine and prints `key=value` lines.
 //!
-//! `store_bench [FOLDER] [MIB_TO_REOPEN]`; the folder (default: a temporary one in the working directory) must lie on
-//! the disk that is to be measured. `cargo run --release -p store --example store_bench -- . 1024`
+//! `store_bench [--folder FOLDER] [--reopen-mib MIB] [puts] [range] [watch] [reopen]`: without a part all of them. The
+//! folder must lie on the disk that is to be measured; the default is a temporary one beside this program.
+//! `cargo run --release -p store --example store_bench`
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use store::{Config, RedbConfig, RedbEngine, Store};
-use store_core::{Expected, Key, Payload, Range, Revision, Transaction};
+use store_core::{Expected, Key, Op, Payload, Range, Revision, Transaction};
 use tokio::task::JoinSet;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const VALUE_BYTES: usize = 1_024;
-const PUTS_FOR: Duration = Duration::from_secs(4);
+const PUTS_FOR: Duration = Duration::from_secs(5);
 const RANGE_ITEMS: usize = 13_000;
+/// Operations in one transaction of [`fill`].
+const FILL_OPS: usize = 64;
 const WATCHES: usize = 1_000;
 const EVENTS_PER_SEC: u32 = 50;
 
 fn main() -> Outcome<()> {
-    let args: Vec<String> = std::env::args().collect();
-    if args.get(1).map(String::as_str) == Some("fill-and-die") {
-        return fill_and_die(Path::new(&args[2]), args[3].parse()?);
+    let mut args = std::env::args().skip(1);
+    let mut folder = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
+    let (mut reopen_mib, mut parts) = (1_024, Vec::new());
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or("a value is missing");
+        match arg.as_str() {
+            "--folder" => folder = value()?.into(),
+            "--reopen-mib" => reopen_mib = value()?.parse()?,
+            "fill-and-die" => return fill_and_die(Path::new(&value()?), value()?.parse()?),
+            _ => parts.push(arg),
+        }
     }
-    let parent = args.get(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
-    let reopen_mib: u64 = args.get(2).map_or(Ok(256), |text| text.parse())?;
-    let folder = parent.join(format!("store-bench-{}", std::process::id()));
+    let folder = folder.join(format!("store-bench-{}", std::process::id()));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = measure(&runtime, &folder, reopen_mib);
+    let outcome = measure(&runtime, &folder, reopen_mib, &parts);
     std::fs::remove_dir_all(&folder)?;
     outcome
 }
 
-fn measure(runtime: &tokio::runtime::Runtime, folder: &Path, reopen_mib: u64) -> Outcome<()> {
-    for writers in [1, 64] {
-        let dir = folder.join(format!("puts-{writers}"));
-        let store = open(&dir)?;
-        let (puts, latencies) = runtime.block_on(put_for(&store, writers))?;
-        println!("puts_per_sec_{writers}_writers={puts:.0}");
-        println!("put_p50_us_{writers}_writers={}", percentile(&latencies, 50).as_micros());
-        println!("put_p99_us_{writers}_writers={}", percentile(&latencies, 99).as_micros());
-        let metrics = store.metrics();
-        println!(
-            "puts_per_batch_{writers}_writers={:.1}",
-            metrics.transactions_total as f64 / metrics.batches_total as f64
-        );
-        runtime.block_on(store.close());
+fn measure(runtime: &tokio::runtime::Runtime, folder: &Path, reopen_mib: u64, parts: &[String]) -> Outcome<()> {
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
+    if wanted("puts") {
+        for writers in [1, 64] {
+            puts(runtime, &folder.join(format!("puts-{writers}")), writers)?;
+        }
     }
-    range(runtime, &folder.join("range"))?;
-    fan_out(runtime, &folder.join("watch"))?;
-    println!("pss_after_load_mb={:.1}", pss_mb());
-    reopen(&folder.join("reopen"), reopen_mib)
+    if wanted("range") {
+        range(runtime, &folder.join("range"))?;
+    }
+    if wanted("watch") {
+        fan_out(runtime, &folder.join("watch"))?;
+    }
+    if wanted("reopen") {
+        reopen(&folder.join("reopen"), reopen_mib)?;
+    }
+    Ok(())
+}
+
+fn puts(runtime: &tokio::runtime::Runtime, dir: &Path, writers: usize) -> Outcome<()> {
+    let store = open(dir)?;
+    let (puts, latencies) = runtime.block_on(put_for(&store, writers))?;
+    println!("puts_per_s_{writers}={puts:.0}");
+    println!("put_p50_us_{writers}={}", percentile(&latencies, 50).as_micros());
+    println!("put_p99_us_{writers}={}", percentile(&latencies, 99).as_micros());
+    let metrics = store.metrics();
+    println!("puts_per_batch_{writers}={:.1}", metrics.transactions_total as f64 / metrics.batches_total as f64);
+    println!("disk_to_logical_{writers}={:.2}", metrics.disk_bytes as f64 / (latencies.len() * VALUE_BYTES) as f64);
+    runtime.block_on(store.close());
+    Ok(())
 }
 
 fn open(dir: &Path) -> Outcome<Store> {
@@ -119,14 +139,20 @@ fn range(runtime: &tokio::runtime::Runtime, dir: &Path) -> Outcome<()> {
     Ok(())
 }
 
+/// Puts `items` keys, many to a transaction: filling is not what is measured.
 async fn fill(store: &Store, items: usize) -> Outcome<()> {
     let mut tasks = JoinSet::new();
-    for writer in 0..64 {
+    for writer in 0..8 {
         let store = store.clone();
         tasks.spawn(async move {
-            for number in (writer..items).step_by(64) {
-                let payload = Payload::plain(value(number as u64));
-                store.commit(Transaction::put(key(0, number), payload, Expected::Any)).await?;
+            for first in (writer * FILL_OPS..items).step_by(8 * FILL_OPS) {
+                let put = |number| Op::Put {
+                    key: key(0, number).into(),
+                    payload: Payload::plain(value(number as u64)),
+                    expected: Expected::Any,
+                };
+                let ops = (first..items.min(first + FILL_OPS)).map(put).collect();
+                store.commit(Transaction { ops }).await?;
             }
             Ok::<_, store::CommitError>(())
         });
@@ -190,8 +216,10 @@ fn reopen(dir: &Path, mib: u64) -> Outcome<()> {
     let engine = RedbEngine::open(config)?;
     let repaired = asked.elapsed();
     let store = Store::open(Config::standard(), engine)?;
-    println!("reopen_after_kill_{mib}_mib_repair_ms={}", repaired.as_millis());
-    println!("reopen_after_kill_{mib}_mib_total_ms={}", asked.elapsed().as_millis());
+    println!("reopen_mib={mib}");
+    println!("reopen_repair_s={:.3}", repaired.as_secs_f64());
+    println!("reopen_s={:.3}", asked.elapsed().as_secs_f64());
+    println!("reopen_rss_mb={:.0}", memory_mb("/proc/self/status", "VmRSS:"));
     println!("reopen_keys={}", store.metrics().keys);
     println!("reopen_disk_mib={}", store.metrics().disk_bytes >> 20);
     println!("reopen_resident_mib={}", store.metrics().live_resident_bytes >> 20);
@@ -213,8 +241,8 @@ fn percentile(sample: &[Duration], percent: usize) -> Duration {
     sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
-fn pss_mb() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1_000.0
+fn memory_mb(path: &str, field: &str) -> f64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(field)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1_024.0
 }

@@ -1,7 +1,7 @@
 //! The engine on disk: redb.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -167,7 +167,7 @@ impl EngineReader for RedbReader {
     }
 
     fn bytes_on_disk(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+        fs::metadata(&self.path).map_or(0, |metadata| metadata.blocks() * 512)
     }
 }
 

@@ -63,7 +63,7 @@ impl Shared {
             Err(error) => return Err(FetchError::Engine(error.chain())),
         };
         match decode_record(head.revision, &bytes) {
-            Ok(record) if record.key == head.key => Ok(Arc::new(record)),
+            Ok(record) if record.key == &head.key.0[..] => Ok(Arc::new(record.to_record())),
             Ok(_) => Err(FetchError::Corrupt(self.quarantine(head, "filed under another key".to_owned()))),
             Err(error) => Err(FetchError::Corrupt(self.quarantine(head, error.to_string()))),
         }

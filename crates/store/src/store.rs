@@ -304,8 +304,9 @@ fn load(config: &Config, engine: &mut dyn Engine) -> Result<Index, OpenError> {
     engine.scan(&mut |revision, bytes| {
         match decode_record(revision, bytes) {
             Ok(record) => {
-                let resident = index.resident_bytes().0 + record.size() <= config.retained.live_bytes_max;
-                index.load(record, resident, now);
+                let bytes = record.key.len() + record.value.len();
+                let resident = index.resident_bytes().0 + bytes <= config.retained.live_bytes_max;
+                index.load(&record, resident, now);
             }
             Err(error) => {
                 let head = decode_name(revision, bytes);

@@ -81,6 +81,7 @@ fn run_and_kill(dir: &Path, after: Duration) -> Vec<(usize, u64, Revision)> {
             reports.push(report);
         }
         if !killed && !reports.is_empty() {
+            // The moment of death is what this test varies; nothing is waited for.
             std::thread::sleep(after);
             child.kill().unwrap();
             killed = true;
