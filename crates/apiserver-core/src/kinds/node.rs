@@ -128,8 +128,7 @@ fn validate(node: &Value, errors: &mut Errors) {
         }
         if taints[..index].iter().any(|other| text(other, "key") == key && text(other, "effect") == effect) {
             let added = member(taint, "timeAdded");
-            let shown =
-                format!("{{\"Key\":{key:?},\"Value\":{value:?},\"Effect\":{effect:?},\"TimeAdded\":{added}}}");
+            let shown = format!("{{\"Key\":{key:?},\"Value\":{value:?},\"Effect\":{effect:?},\"TimeAdded\":{added}}}");
             errors.duplicate_shown(&path, &shown, "taints must be unique by key and effect pair");
         }
     }

@@ -239,6 +239,13 @@ fn allocate(service: &mut Value, old: Option<&Value>, pool: Option<&AddressPool>
     if text(spec, "type") == "ExternalName" {
         return errors;
     }
+    // Nothing is allocated for a headless service that selects nothing, so it may have both families (K-27).
+    let free = is_headless(spec) && entries(spec, "selector").next().is_none();
+    if free && !has(spec, "ipFamilies") {
+        set_default(spec, "ipFamilyPolicy", "RequireDualStack");
+        let single = text(spec, "ipFamilyPolicy") == "SingleStack";
+        set(spec, "ipFamilies", if single { json!(["IPv4"]) } else { json!(["IPv4", "IPv6"]) });
+    }
     set_default(spec, "ipFamilies", json!(["IPv4"]));
     set_default(spec, "ipFamilyPolicy", "SingleStack");
     validate_families(spec, &mut errors);
@@ -252,11 +259,9 @@ fn allocate(service: &mut Value, old: Option<&Value>, pool: Option<&AddressPool>
                 set(spec, "clusterIP", address.to_string());
                 set(spec, "clusterIPs", json!([address.to_string()]));
             }
-            None => errors.invalid(
-                &path.child("clusterIPs").index(0),
-                &json!([""]),
-                "failed to allocate a serviceIP: range is full",
-            ),
+            None => {
+                errors.invalid(&path.child("clusterIPs"), &json!([""]), "failed to allocate a serviceIP: range is full")
+            }
         },
         same if same == text(old_spec, "clusterIP") => {}
         asked => check_address(asked, pool, &path.child("clusterIPs"), &mut errors),
@@ -291,7 +296,6 @@ fn validate_families(spec: &Value, errors: &mut Errors) {
 }
 
 fn check_address(asked: &str, pool: &AddressPool, path: &Path<'_>, errors: &mut Errors) {
-    let path = path.index(0);
     let shown = json!([asked]);
     match asked.parse::<Ipv4Addr>() {
         // A malformed address is reported by the validation.
@@ -299,7 +303,7 @@ fn check_address(asked: &str, pool: &AddressPool, path: &Path<'_>, errors: &mut 
         Ok(address) if !pool.contains(address) => {
             let range = pool.range();
             errors.invalid(
-                &path,
+                path,
                 &shown,
                 &format!(
                     "failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range. The range of \
@@ -309,7 +313,7 @@ fn check_address(asked: &str, pool: &AddressPool, path: &Path<'_>, errors: &mut 
         }
         Ok(address) if pool.is_used(address) => {
             let detail = format!("failed to allocate IP {asked}: provided IP is already allocated");
-            errors.invalid(&path, &shown, &detail);
+            errors.invalid(path, &shown, &detail);
         }
         Ok(_) => {}
     }

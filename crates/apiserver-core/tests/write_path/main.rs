@@ -1,12 +1,13 @@
 //! The write path, judged by manifests: every case is text, every answer an inline snapshot.
 
-mod bed;
 mod bad_input;
+mod bed;
 mod claims_and_volumes;
 mod deletion;
 mod metadata;
 mod pods;
 mod printing;
+mod properties;
 mod services;
 mod small_kinds;
 mod stateful_sets;

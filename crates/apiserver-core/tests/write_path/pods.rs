@@ -17,7 +17,11 @@ fn check_container(members: &[&str], expected: expect_test::Expect) {
 
 #[test]
 fn a_small_pod_is_stored_with_every_default() {
-    check_stored(POD, "", "/spec", expect![[r#"
+    check_stored(
+        POD,
+        "",
+        "/spec",
+        expect![[r#"
         {
           "containers": [
             {
@@ -54,13 +58,19 @@ fn a_small_pod_is_stored_with_every_default() {
             }
           ]
         }
-    "#]]);
-    check_stored(POD, "status: {phase: Running}", "/status", expect![[r#"
+    "#]],
+    );
+    check_stored(
+        POD,
+        "status: {phase: Running}",
+        "/status",
+        expect![[r#"
         {
           "phase": "Pending",
           "qosClass": "BestEffort"
         }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -160,7 +170,8 @@ fn a_pod_gets_the_token_of_its_account_where_nothing_else_is_mounted() {
             }
           ]
         }
-    "#]].assert_eq(&shown(&part));
+    "#]]
+    .assert_eq(&shown(&part));
 }
 
 #[test]
@@ -262,7 +273,7 @@ fn names_images_and_policies_of_containers() {
             spec: {ephemeralContainers: [{name: e, image: x}]}
                spec.ephemeralContainers: Forbidden: cannot be set on create
             spec: {imagePullSecrets: [{}]}
-               spec.imagePullSecrets[0].name: Required value
+               ok, but spec.imagePullSecrets[0].name: invalid empty name ""
             spec: {hostAliases: [{ip: 1.2.3, hostnames: [a_b]}]}
                spec.hostAliases[0].ip: Invalid value: "1.2.3": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
                spec.hostAliases[0].hostnames: Invalid value: "a_b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
@@ -273,11 +284,7 @@ fn names_images_and_policies_of_containers() {
         "#]],
     );
     check_container(
-        &[
-            "imagePullPolicy: Sometimes",
-            "terminationMessagePolicy: Nowhere",
-            "restartPolicy: Always",
-        ],
+        &["imagePullPolicy: Sometimes", "terminationMessagePolicy: Nowhere", "restartPolicy: Always"],
         expect![[r#"
             spec: {containers: [{name: web, image: 'nginx:1.27', imagePullPolicy: Sometimes}]}
                spec.containers[0].imagePullPolicy: Unsupported value: "Sometimes": supported values: "Always", "IfNotPresent", "Never"
@@ -297,7 +304,7 @@ fn environment_variables() {
             "env: [{name: A=B, value: x}]",
             "env: [{name: MYSQL ROOT PASSWORD, value: x}]",
             "env: [{name: ä, value: x}]",
-            "env: [{name: A, value: x}, {name: A, value: y}]",
+            "env: [{name: A, value: x}, {name: A, value: z}]",
             "env: [{name: A, valueFrom: {}}]",
             "env: [{name: A, value: x, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]",
             "env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}, secretKeyRef: {name: s, key: k}}}]",
@@ -326,8 +333,8 @@ fn environment_variables() {
                ok
             spec: {containers: [{name: web, image: 'nginx:1.27', env: [{name: ä, value: x}]}]}
                spec.containers[0].env[0].name: Invalid value: "ä": a valid environment variable name must consist only of printable ASCII characters other than '='
-            spec: {containers: [{name: web, image: 'nginx:1.27', env: [{name: A, value: x}, {name: A, value: y}]}]}
-               400 BadRequest: Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal bool into Go struct field EnvVar.spec.containers.env.value of type string
+            spec: {containers: [{name: web, image: 'nginx:1.27', env: [{name: A, value: x}, {name: A, value: z}]}]}
+               ok, but spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply
             spec: {containers: [{name: web, image: 'nginx:1.27', env: [{name: A, valueFrom: {}}]}]}
                spec.containers[0].env[0].valueFrom: Invalid value: "": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`
             spec: {containers: [{name: web, image: 'nginx:1.27', env: [{name: A, value: x, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]}]}
@@ -538,9 +545,7 @@ fn resources() {
 #[test]
 fn volumes_and_mounts() {
     let with = |volume: &str, mount: &str| {
-        format!(
-            "spec: {{volumes: [{volume}], containers: [{{name: web, image: nginx, volumeMounts: [{mount}]}}]}}"
-        )
+        format!("spec: {{volumes: [{volume}], containers: [{{name: web, image: nginx, volumeMounts: [{mount}]}}]}}")
     };
     let rows = [
         with("{name: v}", "{name: v, mountPath: /v}"),
@@ -576,7 +581,10 @@ fn volumes_and_mounts() {
         with("{name: v, projected: {sources: [{secret: {}}]}}", ""),
     ];
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    check(POD, &rows, expect![[r#"
+    check(
+        POD,
+        &rows,
+        expect![[r#"
         spec: {volumes: [{name: v}], containers: [{name: web, image: nginx, volumeMounts: [{name: v, mountPath: /v}]}]}
            ok
         spec: {volumes: [{name: v}], containers: [{name: web, image: nginx, volumeMounts: [{name: w, mountPath: /v}]}]}
@@ -642,7 +650,8 @@ fn volumes_and_mounts() {
            spec.volumes[0].projected.sources[0].serviceAccountToken.path: Required value
         spec: {volumes: [{name: v, projected: {sources: [{secret: {}}]}}], containers: [{name: web, image: nginx, volumeMounts: []}]}
            spec.volumes[0].projected.sources[0].secret.name: Required value
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

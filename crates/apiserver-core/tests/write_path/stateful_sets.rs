@@ -1,13 +1,19 @@
 //! StatefulSet: statefulset.md section 1.
 
-use crate::bed::{SET, check, check_stored, check_update, check_update_of, create, merged, shown, stored, update, yaml};
+use crate::bed::{
+    SET, check, check_stored, check_update, check_update_of, create, merged, shown, stored, update, yaml,
+};
 use apiserver_core::write::Outcome;
 use expect_test::expect;
 use serde_json::{Value, json};
 
 #[test]
 fn a_small_manifest_is_stored_with_every_default() {
-    check_stored(SET, "", "", expect![[r#"
+    check_stored(
+        SET,
+        "",
+        "",
+        expect![[r#"
         {
           "apiVersion": "apps/v1",
           "kind": "StatefulSet",
@@ -150,7 +156,8 @@ fn a_small_manifest_is_stored_with_every_default() {
             "replicas": 0
           }
         }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -159,8 +166,14 @@ fn the_update_strategy_is_defaulted_wholly_or_left_as_it_was_given() {
     for (given, expected) in [
         ("{}", json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0, "maxUnavailable": 1}})),
         ("{type: RollingUpdate}", json!({"type": "RollingUpdate"})),
-        ("{type: RollingUpdate, rollingUpdate: {}}", json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0, "maxUnavailable": 1}})),
-        ("{rollingUpdate: {partition: 2}}", json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2, "maxUnavailable": 1}})),
+        (
+            "{type: RollingUpdate, rollingUpdate: {}}",
+            json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0, "maxUnavailable": 1}}),
+        ),
+        (
+            "{rollingUpdate: {partition: 2}}",
+            json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2, "maxUnavailable": 1}}),
+        ),
         ("{type: OnDelete}", json!({"type": "OnDelete"})),
     ] {
         let set = merged(&yaml(SET), &json!({"spec": {"updateStrategy": yaml(given)}}));
@@ -313,12 +326,16 @@ fn claims_are_volumes_for_the_mounts_of_the_template() {
             "spec: {{template: {{spec: {{containers: [{{name: web, image: nginx, volumeMounts: [{{name: {name}, mountPath: /x}}]}}], volumes: [{{name: data, emptyDir: {{}}}}]}}}}}}"
         )
     };
-    check(SET, &[&mount("data"), &mount("other")], expect![[r#"
+    check(
+        SET,
+        &[&mount("data"), &mount("other")],
+        expect![[r#"
         spec: {template: {spec: {containers: [{name: web, image: nginx, volumeMounts: [{name: data, mountPath: /x}]}], volumes: [{name: data, emptyDir: {}}]}}}
            ok
         spec: {template: {spec: {containers: [{name: web, image: nginx, volumeMounts: [{name: other, mountPath: /x}]}], volumes: [{name: data, emptyDir: {}}]}}}
            spec.template.spec.containers[0].volumeMounts[0].name: Not found: "other"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -401,12 +418,17 @@ fn a_set_whose_stored_template_is_invalid_can_still_be_scaled() {
     // A-40.
     let mut current = stored(yaml(SET));
     current["spec"]["template"]["spec"]["containers"][0]["name"] = "Not_A_Label".into();
-    check_update_of(&current, "", &["spec: {replicas: 5}", "spec: {replicas: -5}"], expect![[r#"
+    check_update_of(
+        &current,
+        "",
+        &["spec: {replicas: 5}", "spec: {replicas: -5}"],
+        expect![[r#"
         spec: {replicas: 5}
            written, generation 2
         spec: {replicas: -5}
            spec.replicas: Invalid value: -5: must be greater than or equal to 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -446,9 +468,10 @@ fn status_is_checked_and_never_touches_the_spec() {
                written, generation 1
         "#]],
     );
-    let Outcome::Write(tree) = update(&current, merged(&current, &yaml("{spec: {replicas: 9}, status: {replicas: 2}}")), "status")
-        .expect("no error")
-        .outcome
+    let Outcome::Write(tree) =
+        update(&current, merged(&current, &yaml("{spec: {replicas: 9}, status: {replicas: 2}}")), "status")
+            .expect("no error")
+            .outcome
     else {
         panic!("a write");
     };

@@ -144,12 +144,6 @@ pub(super) fn validate_spec(spec: &Value, path: &Path<'_>, errors: &mut Errors) 
     validate_word(spec, "dnsPolicy", &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"], path, errors);
     validate_labels(spec, "nodeSelector", path, errors);
     security::validate_pod(spec, path, errors);
-    let secrets = path.child("imagePullSecrets");
-    for (index, secret) in items(spec, "imagePullSecrets").iter().enumerate() {
-        if text(secret, "name").is_empty() {
-            errors.required(&secrets.index(index).child("name"), "");
-        }
-    }
     placement::validate_affinity(spec, path, errors);
     validate_dns_config(spec, path, errors);
     validate_gates(spec, path, errors);
@@ -291,6 +285,11 @@ pub(super) fn warn_spec(spec: &Value, path: &str, warnings: &mut Vec<String>) {
             }
             warn_ports(container, &at, warnings);
             warn_fractions(container, &at, warnings);
+        }
+    }
+    for (index, secret) in items(spec, "imagePullSecrets").iter().enumerate() {
+        if text(secret, "name").is_empty() {
+            warnings.push(format!("{path}.imagePullSecrets[{index}].name: invalid empty name \"\""));
         }
     }
     warn_deprecated(spec, path, warnings);
