@@ -55,7 +55,8 @@ fn bearer_token(headers: &HeaderMap) -> Option<String> {
         return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned());
     }
     let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let encoded = offered.flat_map(|value| value.split(',')).find_map(|name| name.trim().strip_prefix(BEARER_PROTOCOL))?;
+    let encoded =
+        offered.flat_map(|value| value.split(',')).find_map(|name| name.trim().strip_prefix(BEARER_PROTOCOL))?;
     String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }
 
@@ -76,9 +77,9 @@ fn is_alive(registry: &Registry, claims: &Claims, now: Timestamp) -> bool {
     let exists = |resource, namespace, object: &BoundObject| -> Option<bool> {
         let found = registry.get(kinds::by_resource(&resource)?, namespace, &object.name).ok()?;
         let deletion = found.tree()["metadata"]["deletionTimestamp"].as_str();
-        let gone = deletion.and_then(|at| at.parse::<Timestamp>().ok()).is_some_and(|at| {
-            now.as_second() > at.as_second() + DELETED_POD_GRACE_SECS
-        });
+        let gone = deletion
+            .and_then(|at| at.parse::<Timestamp>().ok())
+            .is_some_and(|at| now.as_second() > at.as_second() + DELETED_POD_GRACE_SECS);
         Some(found.uid().0 == object.uid && !gone)
     };
     let is_there = |resource, namespace, object: &Option<BoundObject>| {
@@ -117,7 +118,8 @@ pub fn forbidden(user: &User, verb: Option<Verb>, place: &ResourcePath) -> Statu
         Some(subresource) => format!("{}/{subresource}", place.resource),
         None => place.resource.clone(),
     };
-    let what = if place.group.is_empty() { place.resource.clone() } else { format!("{}.{}", place.resource, place.group) };
+    let what =
+        if place.group.is_empty() { place.resource.clone() } else { format!("{}.{}", place.resource, place.group) };
     let about = place.name.as_ref().map_or_else(|| what.clone(), |name| format!("{what} {name:?}"));
     let scope = match &place.namespace {
         Some(namespace) => format!("in the namespace {namespace:?}"),
@@ -150,7 +152,8 @@ pub fn forbidden_path(user: &User, method: &Method, path: &str) -> Status {
 /// # Errors
 /// 422 for a review that asks nothing, or two things.
 pub fn review(def: &KindDef, mut review: Value, user: &User) -> Result<Value, Status> {
-    let asked = ["resourceAttributes", "nonResourceAttributes"].iter().filter(|key| !review["spec"][**key].is_null()).count();
+    let asked =
+        ["resourceAttributes", "nonResourceAttributes"].iter().filter(|key| !review["spec"][**key].is_null()).count();
     if asked != 1 {
         return Err(crate::query::invalid_option(
             &format!("{}.{}", def.kind.kind, def.kind.resource.group),

@@ -146,11 +146,8 @@ fn queue_expiry(registry: &Registry) -> Result<(), Status> {
     let values = registry.store.range(&Range::prefix(keys::kind_prefix(&events.kind)));
     let values = values.map_err(|error| read_status(&error))?;
     let now = registry.now();
-    let mut aged: Vec<_> = values
-        .records
-        .iter()
-        .map(|record| (last_seen(object(events, record).tree()).unwrap_or(now), record))
-        .collect();
+    let mut aged: Vec<_> =
+        values.records.iter().map(|record| (last_seen(object(events, record).tree()).unwrap_or(now), record)).collect();
     aged.sort_by_key(|(seen, _)| *seen);
     for (seen, record) in aged {
         let age = std::time::Duration::try_from(now.duration_since(seen)).unwrap_or_default();

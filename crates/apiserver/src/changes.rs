@@ -68,11 +68,7 @@ impl Registry {
     ///
     /// # Errors
     /// 410 if the store does not remember that far back, 504 for a revision that has not come.
-    pub async fn watch(
-        self: &Arc<Self>,
-        def: &'static KindDef,
-        request: WatchRequest,
-    ) -> Result<Changes, Status> {
+    pub async fn watch(self: &Arc<Self>, def: &'static KindDef, request: WatchRequest) -> Result<Changes, Status> {
         let prefix = keys::prefix(&def.kind, request.namespace.as_deref());
         // A watch of one name in one place listens to one key.
         let one = request.selector.exact_name().filter(|_| request.namespace.is_some() || !def.kind.is_namespaced());
@@ -154,9 +150,10 @@ impl Changes {
         };
         let object = self.registry.event_object(self.def, &event.record);
         let matched = || {
-            event.previous.as_ref().is_some_and(|previous| {
-                selector.matches(self.registry.event_object(self.def, previous).tree())
-            })
+            event
+                .previous
+                .as_ref()
+                .is_some_and(|previous| selector.matches(self.registry.event_object(self.def, previous).tree()))
         };
         match event.kind() {
             EventKind::Created => selector.matches(object.tree()).then(|| Change::Added(object.clone())),
@@ -182,4 +179,3 @@ impl Changes {
         Change::Deleted(Arc::new(Object::new(ResourceVersion(revision.0), bytes)))
     }
 }
-

@@ -64,3 +64,9 @@ impl Limits {
         delete_parallel_max: 16,
     };
 }
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::STANDARD
+    }
+}

@@ -108,7 +108,8 @@ impl Client for LocalClient {
             from: WatchFrom::After(Revision(from.0)),
         };
         let changes = self.registry.watch(def, request).await?;
-        let feed = Feed { changes, ready: VecDeque::new(), bookmark_at: Instant::now() + BOOKMARK_INTERVAL, ended: false };
+        let feed =
+            Feed { changes, ready: VecDeque::new(), bookmark_at: Instant::now() + BOOKMARK_INTERVAL, ended: false };
         Ok(Box::pin(futures::stream::unfold(feed, |mut feed| async move {
             let event = feed.next().await?;
             Some((event, feed))
@@ -158,9 +159,8 @@ impl Client for LocalClient {
         let written = match subresource {
             None | Some("status") => {
                 let tree = decode(def, body)?;
-                let change = |_: &Value| {
-                    Ok(Changed { tree: tree.clone(), applied: false, warnings: Vec::new(), decided: None })
-                };
+                let change =
+                    |_: &Value| Ok(Changed { tree: tree.clone(), applied: false, warnings: Vec::new(), decided: None });
                 self.registry.update(def, &target, &options, change).await?
             }
             Some("scale") => self.registry.scale(def, &target, &options, |_| Ok(body.clone())).await?,

@@ -38,15 +38,24 @@ pub struct Metrics {
 
 impl Metrics {
     /// The text that `/metrics` shows, the store's figures included.
-    pub fn text(&self, store: &store::Metrics) -> String {
+    pub fn text(&self, store: &store::Metrics, events_waiting: usize) -> String {
         let mut registry = Registry::default();
         registry.register("apiserver_request", "Requests answered", self.requests.clone());
-        registry.register("apiserver_current_inflight_requests", "Requests being answered", self.requests_inflight.clone());
+        registry.register(
+            "apiserver_current_inflight_requests",
+            "Requests being answered",
+            self.requests_inflight.clone(),
+        );
         registry.register("apiserver_longrunning_requests", "Open watches", self.watches.clone());
         registry.register("apiserver_connections", "Open connections", self.connections.clone());
         registry.register("apiserver_write_retries", "Writes repeated after a lost race", self.write_retries.clone());
-        registry.register("apiserver_events_expired", "Events forgotten because of their age", self.events_expired.clone());
-        let figures: [(&str, &str, u64); 10] = [
+        registry.register(
+            "apiserver_events_expired",
+            "Events forgotten because of their age",
+            self.events_expired.clone(),
+        );
+        let figures: [(&str, &str, u64); 11] = [
+            ("apiserver_events_to_expire", "Events that wait for their end", events_waiting as u64),
             ("store_revision", "Newest revision", store.revision),
             ("store_floor_revision", "Oldest revision that can be read", store.floor),
             ("store_keys", "Objects", store.keys as u64),

@@ -60,16 +60,6 @@ pub enum MetaVersion {
     V1Beta1,
 }
 
-impl MetaVersion {
-    /// The `apiVersion` of such an object.
-    pub const fn api_version(self) -> &'static str {
-        match self {
-            Self::V1 => "meta.k8s.io/v1",
-            Self::V1Beta1 => "meta.k8s.io/v1beta1",
-        }
-    }
-}
-
 /// What the answer to this request can be shown as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
@@ -188,9 +178,7 @@ pub fn negotiate_error(headers: &HeaderMap, query: &Query) -> Representation {
 
 fn not_acceptable(answer: Answer) -> Status {
     let accepted = match answer {
-        Answer::Watch => {
-            "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
-        }
+        Answer::Watch => "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
         Answer::One | Answer::List | Answer::Plain => {
             "application/json, application/yaml, application/vnd.kubernetes.protobuf"
         }
@@ -251,11 +239,23 @@ mod tests {
         let one = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
         check(one, Answer::One, expect!["Protobuf Metadata(V1)"]);
         check(one, Answer::Watch, expect!["Protobuf Metadata(V1)"]);
-        check(one, Answer::List, expect!["406 only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"]);
+        check(
+            one,
+            Answer::List,
+            expect![
+                "406 only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+            ],
+        );
     }
 
     #[test]
     fn nothing_acceptable_is_406() {
-        check("text/html", Answer::One, expect!["406 only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"]);
+        check(
+            "text/html",
+            Answer::One,
+            expect![
+                "406 only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+            ],
+        );
     }
 }

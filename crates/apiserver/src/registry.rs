@@ -153,7 +153,9 @@ impl Registry {
         range.at = at;
         if let Some(token) = &request.continue_token {
             range.start = Key::from(format!("{prefix}{}", token.start));
-        } else if let Some(name) = request.selector.exact_name().filter(|_| request.namespace.is_some() || !def.kind.is_namespaced()) {
+        } else if let Some(name) =
+            request.selector.exact_name().filter(|_| request.namespace.is_some() || !def.kind.is_namespaced())
+        {
             // A list of one name reads one key.
             range.start = Key::from(format!("{prefix}{name}"));
             range.end = Some(range.start.successor());
@@ -169,7 +171,8 @@ impl Registry {
         let mut more = values.remaining > 0;
         if !everything {
             let limit = if request.limit == 0 { usize::MAX } else { request.limit };
-            let mut selected = records.into_iter().filter(|record| request.selector.matches(object(def, record).tree()));
+            let mut selected =
+                records.into_iter().filter(|record| request.selector.matches(object(def, record).tree()));
             let page: Vec<_> = selected.by_ref().take(limit).collect();
             more = page.len() == limit && selected.next().is_some();
             remaining = None;
@@ -215,9 +218,10 @@ pub fn object(def: &KindDef, record: &Arc<Record>) -> Arc<Object> {
 /// The answer for a read that failed.
 pub fn read_status(error: &ReadError) -> Status {
     match error {
-        ReadError::Compacted { requested, floor } => {
-            Status::new(Reason::Expired, format!("The resourceVersion for the provided list is too old. ({requested} < {floor})"))
-        }
+        ReadError::Compacted { requested, floor } => Status::new(
+            Reason::Expired,
+            format!("The resourceVersion for the provided list is too old. ({requested} < {floor})"),
+        ),
         ReadError::Future { requested, current } => too_large(*requested, *current),
         ReadError::Quarantined { .. } | ReadError::Engine { .. } => Status::internal(error),
     }
@@ -235,10 +239,8 @@ pub fn watch_status(error: &WatchError) -> Status {
 }
 
 fn too_large(requested: Revision, current: Revision) -> Status {
-    let mut status = Status::new(
-        Reason::Timeout,
-        format!("Timeout: Too large resource version: {requested}, current: {current}"),
-    );
+    let mut status =
+        Status::new(Reason::Timeout, format!("Timeout: Too large resource version: {requested}, current: {current}"));
     let details = status.details.get_or_insert_default();
     details.retry_after_secs = 1;
     details.causes.push(Cause {

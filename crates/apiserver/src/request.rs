@@ -55,7 +55,8 @@ fn resource_path(path: &str) -> Option<ResourcePath> {
     if rest.is_empty() || rest.iter().any(String::is_empty) {
         return None;
     }
-    let place = ResourcePath { group: group.to_owned(), version: version.to_owned(), watch_prefix, ..Default::default() };
+    let place =
+        ResourcePath { group: group.to_owned(), version: version.to_owned(), watch_prefix, ..Default::default() };
     in_namespace(place, rest)
 }
 
@@ -142,10 +143,7 @@ mod tests {
         check("/api/v1/pods", expect!["/v1 pods ns=- name=- sub=-"]);
         check("/api/v1/namespaces/a/pods/b", expect!["/v1 pods ns=a name=b sub=-"]);
         check("/api/v1/namespaces/a/pods/b/log", expect!["/v1 pods ns=a name=b sub=log"]);
-        check(
-            "/apis/apps/v1/namespaces/a/statefulsets/b/scale",
-            expect!["apps/v1 statefulsets ns=a name=b sub=scale"],
-        );
+        check("/apis/apps/v1/namespaces/a/statefulsets/b/scale", expect!["apps/v1 statefulsets ns=a name=b sub=scale"]);
         check("/api/v1/nodes/n/status", expect!["/v1 nodes ns=- name=n sub=status"]);
     }
 

@@ -50,8 +50,7 @@ impl ApiServer {
         tasks.spawn(expire(registry.clone(), cancel.clone()));
         let connections = Arc::new(Semaphore::new(limits.connections_max));
         let documents = Arc::new(Documents::default());
-        let api =
-            Api { registry: registry.clone(), documents, cancel: cancel.clone(), tasks: tasks.clone() };
+        let api = Api { registry: registry.clone(), documents, cancel: cancel.clone(), tasks: tasks.clone() };
         let transport = Transport { cancel, tasks, connections, limits };
         Ok(Self { registry, api, transport })
     }

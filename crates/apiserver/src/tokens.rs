@@ -114,7 +114,9 @@ impl Bound {
         let object = registry.get(def, namespace, name)?;
         let bound = BoundObject { name: name.to_owned(), uid: object.uid().0 };
         if !uid.is_empty() && uid != bound.uid {
-            let why = format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated");
+            let why = format!(
+                "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+            );
             return Err(Status::conflict(&resource, name, why));
         }
         let mut found = Self::default();

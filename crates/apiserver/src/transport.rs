@@ -87,7 +87,8 @@ impl Transport {
                     continue;
                 }
             };
-            let connection = Connection { transport: self.clone(), acceptor: acceptor.clone(), handler: handler.clone() };
+            let connection =
+                Connection { transport: self.clone(), acceptor: acceptor.clone(), handler: handler.clone() };
             self.tasks.spawn(async move {
                 connection.run(stream, address).await;
                 drop(permit);

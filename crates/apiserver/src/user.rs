@@ -38,7 +38,8 @@ impl User {
     /// A part of Roadstead itself; service accounts get their groups by their name.
     pub fn component(name: &str) -> Self {
         let mut groups = Vec::new();
-        if let Some((namespace, _)) = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':')) {
+        if let Some((namespace, _)) = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'))
+        {
             groups = service_account_groups(namespace);
         } else if name.starts_with("system:node:") {
             groups.push("system:nodes".to_owned());

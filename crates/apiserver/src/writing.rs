@@ -19,6 +19,10 @@ use crate::keys;
 use crate::registry::{Registry, object};
 use crate::stored;
 
+/// What the root certificate's config map says of itself, as upstream's does (M-5).
+const ROOT_CERTIFICATE_DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when \
+    using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed \
+    across distributions of Kubernetes clusters.";
 /// Attempts at a name that the server chooses (V-28).
 const GENERATED_NAME_ATTEMPTS_MAX: usize = 8;
 
@@ -181,6 +185,11 @@ impl Registry {
     ) -> Result<Arc<Record>, CommitError> {
         let key = keys::object(&def.kind, namespace, &plan.name);
         let mut transaction = Transaction::create(key, encode(def, plan.object.clone()));
+        if def.kind.resource == NAMESPACES {
+            for op in self.inhabitants(&plan.name) {
+                transaction = transaction.and(op);
+            }
+        }
         if let Some((key, revision)) = &surroundings.namespace {
             transaction = transaction.and(Op::Require { key: key.clone(), expected: Expected::At(*revision) });
         }
@@ -189,10 +198,41 @@ impl Registry {
         Ok(record)
     }
 
-    /// Commits a transaction that changes one record.
+    /// Commits a transaction and gives the record of its first change.
     async fn commit(&self, transaction: Transaction) -> Result<Arc<Record>, CommitError> {
         let applied = self.store.commit(transaction).await?;
-        Ok(applied.records.into_iter().next().expect("a transaction of one change has one record"))
+        Ok(applied.records.into_iter().next().expect("a transaction of a change has a record"))
+    }
+
+    /// What comes into being with a namespace: the service account `default` and the cluster's root certificate
+    /// (M-4, M-5). In one transaction, so that the first pod of a namespace never misses them.
+    fn inhabitants(&self, namespace: &str) -> Vec<Op> {
+        let account = serde_json::json!({"metadata": {"name": "default"}});
+        let root = serde_json::json!({
+            "metadata": {
+                "name": "kube-root-ca.crt",
+                "annotations": {"kubernetes.io/description": ROOT_CERTIFICATE_DESCRIPTION},
+            },
+            "data": {"ca.crt": self.config.pki.ca_pem()},
+        });
+        let wanted = [(api::resources::SERVICE_ACCOUNTS, account), (api::resources::CONFIG_MAPS, root)];
+        let known = Surroundings {
+            namespace_state: NamespaceState::Active,
+            namespace: None,
+            service_account: None,
+            storage_classes: Vec::new(),
+        };
+        let options = WriteOptions { field_manager: "kube-controller-manager".to_owned(), dry_run: false };
+        let plans = wanted.into_iter().filter_map(|(resource, tree)| {
+            let def = kinds::by_resource(&resource)?;
+            let (tree, _) = normalise(def, tree).ok()?;
+            let plan = self.plan_create(def, Some(namespace), tree, &known, &options, false).ok()?;
+            let key = keys::object(&def.kind, Some(namespace), &plan.name);
+            // What a namespace of that name left behind stays as it is.
+            let is_there = matches!(self.find(&def.kind, Some(namespace), &plan.name), Ok(Some(_)));
+            (!is_there).then(|| Op::Create { key, payload: encode(def, plan.object) })
+        });
+        plans.collect()
     }
 
     fn remember_expiry(&self, def: &KindDef, record: &Arc<Record>) {
@@ -226,7 +266,9 @@ impl Registry {
             service_account: None,
             storage_classes: Vec::new(),
         };
-        let kind = |resource: &meta::ResourceId| kinds::by_resource(resource).ok_or_else(|| Status::internal("a kind is missing"));
+        let kind = |resource: &meta::ResourceId| {
+            kinds::by_resource(resource).ok_or_else(|| Status::internal("a kind is missing"))
+        };
         if let Some(namespace) = namespace.filter(|_| def.kind.is_namespaced()) {
             let namespaces = kind(&NAMESPACES)?;
             let record = self.find(&namespaces.kind, None, namespace)?;
@@ -461,7 +503,9 @@ fn unstored(plan: CreatePlan) -> Written {
 
 fn raced(error: &CommitError) -> Result<Commit<Arc<Object>>, Status> {
     match error {
-        CommitError::Refused(TransactionError::Conflict { .. } | TransactionError::NotFound { .. }) => Ok(Commit::Raced),
+        CommitError::Refused(TransactionError::Conflict { .. } | TransactionError::NotFound { .. }) => {
+            Ok(Commit::Raced)
+        }
         other => Err(commit_status(other)),
     }
 }

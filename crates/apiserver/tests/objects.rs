@@ -74,7 +74,8 @@ async fn refusals_are_statuses_with_upstreams_words() {
     server.config_map("a", json!({})).await;
     let named = |name: &str| json!({"metadata": {"name": name}});
     let check = async |method: &str, path: &str, headers: &[&str], body: &Value, code: u16, text: &str| {
-        let answer = server.call(method, path, headers, if body.is_null() { String::new() } else { body.to_string() }).await;
+        let answer =
+            server.call(method, path, headers, if body.is_null() { String::new() } else { body.to_string() }).await;
         assert_eq!(answer.status, code, "{method} {path}: {:?}", answer.body);
         let status = answer.json();
         assert_eq!((&status["kind"], &status["code"]), (&json!("Status"), &json!(code)));
@@ -92,7 +93,8 @@ async fn refusals_are_statuses_with_upstreams_words() {
     check("GET", "/api/v1/nothings", &[], &Value::Null, 404, "could not find the requested resource").await;
     let unknown = json!({"metadata": {"name": "b"}, "dta": {}});
     check("POST", &format!("{CONFIG_MAPS}?fieldValidation=Strict"), &[], &unknown, 400, "unknown field \"dta\"").await;
-    check("GET", &format!("{CONFIG_MAPS}?fieldSelector=a=b"), &[], &Value::Null, 400, "not a known field selector").await;
+    check("GET", &format!("{CONFIG_MAPS}?fieldSelector=a=b"), &[], &Value::Null, 400, "not a known field selector")
+        .await;
     check("GET", &format!("{CONFIG_MAPS}?continue=x"), &[], &Value::Null, 400, "invalid continue token").await;
     let token = &["Authorization: Bearer wrong"];
     check("GET", CONFIG_MAPS, token, &Value::Null, 401, "Unauthorized").await;

@@ -33,9 +33,8 @@ impl Taken {
 /// 413 above the limit (V-5), 400 if the client breaks off.
 pub async fn read(headers: &HeaderMap, body: Taken, bytes_max: usize) -> Result<Bytes, Status> {
     let Some(mut body) = body.0 else { return Ok(Bytes::new()) };
-    let too_large = || {
-        Status::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {bytes_max}"))
-    };
+    let too_large =
+        || Status::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {bytes_max}"));
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced > bytes_max) {
         return Err(too_large());

@@ -66,7 +66,8 @@ impl Documents {
 /// 403.
 pub fn authorize(user: &User, method: &Method, path: &str) -> Result<(), Status> {
     let open = ["/healthz", "/livez", "/readyz", "/version"];
-    let is_open = open.iter().any(|open| path == *open || path.strip_prefix(open).is_some_and(|rest| rest.starts_with('/')));
+    let is_open =
+        open.iter().any(|open| path == *open || path.strip_prefix(open).is_some_and(|rest| rest.starts_with('/')));
     if user.is_authenticated() || is_open {
         return Ok(());
     }
@@ -158,7 +159,8 @@ impl Api {
         let checks = [("ping", true), ("log", true), ("etcd", self.registry.store.broken().is_none())];
         if let [one] = rest {
             let (_, well) = checks.iter().find(|(name, _)| name == one)?;
-            let (code, text) = if *well { (StatusCode::OK, "ok") } else { (StatusCode::INTERNAL_SERVER_ERROR, "failed") };
+            let (code, text) =
+                if *well { (StatusCode::OK, "ok") } else { (StatusCode::INTERNAL_SERVER_ERROR, "failed") };
             return Some(respond::text(code, text));
         }
         let well = checks.iter().all(|(name, well)| *well || excluded.contains(name));
@@ -179,7 +181,7 @@ impl Api {
     }
 
     fn metrics(&self) -> Response<Body> {
-        let text = self.registry.metrics.text(&self.registry.store.metrics());
+        let text = self.registry.metrics.text(&self.registry.store.metrics(), self.registry.expiry.len());
         respond::plain(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
     }
 
@@ -280,7 +282,10 @@ impl OpenApiBody {
 fn aggregated_form(accept: &str) -> Option<Aggregated> {
     for clause in accept.split(',') {
         let mut parts = clause.split(';').map(str::trim);
-        if !matches!(parts.next(), Some("application/json" | "*/*" | "application/*" | "application/vnd.kubernetes.protobuf")) {
+        if !matches!(
+            parts.next(),
+            Some("application/json" | "*/*" | "application/*" | "application/vnd.kubernetes.protobuf")
+        ) {
             continue;
         }
         let parameters: Vec<&str> = parts.collect();
@@ -345,12 +350,16 @@ fn version() -> serde_json::Value {
 }
 
 fn root_paths() -> serde_json::Value {
-    let mut paths: Vec<String> = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis"].map(str::to_owned).to_vec();
+    let mut paths: Vec<String> =
+        ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis"].map(str::to_owned).to_vec();
     for def in kinds::all().iter().filter(|def| !def.kind.resource.group.is_empty()) {
         paths.push(format!("/apis/{}", def.kind.resource.group));
         paths.push(format!("/apis/{}/{}", def.kind.resource.group, def.kind.resource.version));
     }
-    paths.extend(["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned));
+    paths.extend(
+        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
+            .map(str::to_owned),
+    );
     paths.sort();
     paths.dedup();
     json!({"paths": paths})

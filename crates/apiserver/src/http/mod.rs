@@ -73,11 +73,7 @@ impl Call {
 impl ResourcePath {
     /// The object that the path names.
     pub(crate) fn target<'a>(&'a self, subresource: &'a str) -> Target<'a> {
-        Target {
-            namespace: self.namespace.as_deref(),
-            name: self.name.as_deref().unwrap_or_default(),
-            subresource,
-        }
+        Target { namespace: self.namespace.as_deref(), name: self.name.as_deref().unwrap_or_default(), subresource }
     }
 }
 
@@ -96,6 +92,7 @@ impl Handler for Api {
         }
         let metrics = self.registry.metrics.clone();
         metrics.requests_inflight.inc();
+        let (client, path) = (peer.address, parts.uri.path().to_owned());
         let outcome = self.answer(Head { parts, query, peer }, target, body::Taken::new(incoming)).await;
         metrics.requests_inflight.dec();
         let response = match outcome {
@@ -103,6 +100,7 @@ impl Handler for Api {
             Err(refusal) => refusal.into_response(representation),
         };
         labels.code = response.status().as_u16();
+        tracing::debug!(%client, method = labels.verb, path, code = labels.code, "answered");
         metrics.requests.get_or_create(&labels).inc();
         response
     }

@@ -98,7 +98,8 @@ pub fn list(query: &Query, def: &KindDef, namespace: Option<&str>) -> Result<Lis
     let limit = usize::try_from(query.integer("limit")?.unwrap_or_default()).unwrap_or_default();
     let (version, matching, token) =
         (query.text("resourceVersion"), query.text("resourceVersionMatch"), query.text("continue"));
-    let refuse = |field: &str, reason: &str, text: &str| Err(invalid_option("ListOptions.meta.k8s.io", field, reason, text));
+    let refuse =
+        |field: &str, reason: &str, text: &str| Err(invalid_option("ListOptions.meta.k8s.io", field, reason, text));
     if query.get("sendInitialEvents").is_some_and(|value| !value.is_empty()) {
         return refuse(
             "sendInitialEvents",
@@ -147,7 +148,8 @@ pub fn list(query: &Query, def: &KindDef, namespace: Option<&str>) -> Result<Lis
 pub fn watch_from(query: &Query) -> Result<WatchFrom, Status> {
     let (version, matching) = (query.text("resourceVersion"), query.text("resourceVersionMatch"));
     let initial = query.get("sendInitialEvents").filter(|value| !value.is_empty());
-    let refuse = |field: &str, reason: &str, text: &str| Err(invalid_option("ListOptions.meta.k8s.io", field, reason, text));
+    let refuse =
+        |field: &str, reason: &str, text: &str| Err(invalid_option("ListOptions.meta.k8s.io", field, reason, text));
     if initial.is_some() && matching != "NotOlderThan" {
         let text = if matching.is_empty() {
             "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan".to_owned()

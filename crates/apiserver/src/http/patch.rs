@@ -53,7 +53,8 @@ impl PatchKind {
 /// # Errors
 /// 422.
 pub fn check_options(kind: PatchKind, parameters: &WriteParameters) -> Result<(), Status> {
-    let refuse = |field: &str, reason: &str, text: &str| Err(invalid_option("PatchOptions.meta.k8s.io", field, reason, text));
+    let refuse =
+        |field: &str, reason: &str, text: &str| Err(invalid_option("PatchOptions.meta.k8s.io", field, reason, text));
     match kind {
         PatchKind::Apply if !parameters.manager_given => {
             refuse("fieldManager", "FieldValueRequired", "Required value: is required for apply patch")
@@ -198,7 +199,8 @@ impl Registry {
 
 /// A patch cannot make another kind of an object (P-3).
 fn check_same_kind(def: &KindDef, patched: &Value) -> Result<(), Status> {
-    let (kind, version) = (patched["kind"].as_str().unwrap_or_default(), patched["apiVersion"].as_str().unwrap_or_default());
+    let (kind, version) =
+        (patched["kind"].as_str().unwrap_or_default(), patched["apiVersion"].as_str().unwrap_or_default());
     let expected = def.kind.resource.group_version();
     if !kind.is_empty() && kind != def.kind.kind || !version.is_empty() && version != expected {
         let text = format!(

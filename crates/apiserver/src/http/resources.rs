@@ -29,7 +29,12 @@ impl Api {
     ///
     /// # Errors
     /// The refusal as the client sees it.
-    pub(super) async fn resource(&self, def: &'static KindDef, verb: Verb, call: Call) -> Result<Response<Body>, Status> {
+    pub(super) async fn resource(
+        &self,
+        def: &'static KindDef,
+        verb: Verb,
+        call: Call,
+    ) -> Result<Response<Body>, Status> {
         match verb {
             Verb::Get => self.get(def, &call),
             Verb::List => self.list(def, &call).await,
@@ -127,7 +132,8 @@ impl Api {
         let place = call.place.clone();
         let (tree, mut warnings) = self.decode(def, call, parameters.validation).await?;
         let target = place.target(subresource);
-        let change = |_: &Value| Ok(Changed { tree: tree.clone(), applied: false, warnings: Vec::new(), decided: None });
+        let change =
+            |_: &Value| Ok(Changed { tree: tree.clone(), applied: false, warnings: Vec::new(), decided: None });
         let mut written = self.registry.update(def, &target, &parameters.write, change).await;
         let creates = def.kind.update_of_missing == api::UpdateOfMissing::Creates && subresource.is_empty();
         if creates && matches!(&written, Err(status) if status.is_not_found()) {
@@ -193,7 +199,8 @@ impl Api {
         let each = DeletionOptions { uid: None, resource_version: None, ..options };
         let limit = self.registry.config.limits.delete_parallel_max;
         let records = page.records.clone();
-        let deletions = records.into_iter().map(|record| delete_record(self.registry.clone(), def, record, each.clone()));
+        let deletions =
+            records.into_iter().map(|record| delete_record(self.registry.clone(), def, record, each.clone()));
         let mut running = futures::stream::iter(deletions).buffer_unordered(limit);
         while let Some(outcome) = running.next().await {
             outcome.or_else(|status| if status.is_not_found() { Ok(()) } else { Err(status) })?;
@@ -222,7 +229,8 @@ fn watched_fields(call: &Call) -> Result<String, Status> {
     if fields.is_empty() {
         return Ok(format!("metadata.name={name}"));
     }
-    let named = fields.split(',').find_map(|term| term.strip_prefix("metadata.name=")).map(|n| n.trim_start_matches('='));
+    let named =
+        fields.split(',').find_map(|term| term.strip_prefix("metadata.name=")).map(|n| n.trim_start_matches('='));
     match named {
         Some(other) if other != name => {
             Err(Status::bad_request("both a name and a field selector for another name were given"))

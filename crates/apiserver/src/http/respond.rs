@@ -154,7 +154,9 @@ pub fn plain(code: StatusCode, content_type: &'static str, body: impl Into<Body>
 /// An answer of text for people and probes.
 pub fn text(code: StatusCode, body: impl Into<Body>) -> Response<Body> {
     let mut response = plain(code, "text/plain; charset=utf-8", body);
-    response.headers_mut().insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -240,7 +242,13 @@ fn list_json(def: &KindDef, metadata: &ListMeta, records: Vec<Arc<Record>>, shap
         serde_json::to_string(metadata).unwrap_or_default(),
     );
     let bytes: usize = head.len() + records.iter().map(|record| record.value.len() + 1).sum::<usize>() + 3;
-    let pieces = ListPieces { def: def.conversion.map(|_| def.kind.resource.clone()), head: Some(head), records: records.into_iter(), first: true, done: false };
+    let pieces = ListPieces {
+        def: def.conversion.map(|_| def.kind.resource.clone()),
+        head: Some(head),
+        records: records.into_iter(),
+        first: true,
+        done: false,
+    };
     let content_type = Encoding::Json.content_type();
     if shape.gzip && bytes > GZIP_BYTES_MIN {
         return gzipped(content_type, pieces);

@@ -148,7 +148,10 @@ fn header_list(headers: &HeaderMap, name: &str) -> impl Iterator<Item = String> 
 }
 
 fn refused_protocols(offered: &[String]) -> Response<Body> {
-    let text = format!("unable to upgrade: unable to negotiate protocol: client supports {offered:?}, server accepts {:?}", spdy_exec::PROTOCOLS);
+    let text = format!(
+        "unable to upgrade: unable to negotiate protocol: client supports {offered:?}, server accepts {:?}",
+        spdy_exec::PROTOCOLS
+    );
     let mut response = respond::text(StatusCode::FORBIDDEN, text);
     for protocol in spdy_exec::PROTOCOLS {
         response.headers_mut().append(ACCEPTED_PROTOCOLS, HeaderValue::from_static(protocol));
@@ -215,7 +218,8 @@ fn log_request(query: &Query, pod: &Object) -> Result<LogRequest, Status> {
         }
         number => Ok(number),
     };
-    let (since_secs, since_time) = (at_least("sinceSeconds", 1)?, query.get("sinceTime").filter(|time| !time.is_empty()));
+    let (since_secs, since_time) =
+        (at_least("sinceSeconds", 1)?, query.get("sinceTime").filter(|time| !time.is_empty()));
     if since_secs.is_some() && since_time.is_some() {
         let text = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified";
         return Err(invalid_option("PodLogOptions", "sinceSeconds", "FieldValueForbidden", text));
@@ -268,7 +272,8 @@ mod tests {
 
     #[test]
     fn limits_of_logs_are_checked() {
-        for (query, code) in [("tailLines=0", 200), ("tailLines=-1", 422), ("limitBytes=0", 422), ("tailLines=x", 400)] {
+        for (query, code) in [("tailLines=0", 200), ("tailLines=-1", 422), ("limitBytes=0", 422), ("tailLines=x", 400)]
+        {
             let answer = log_request(&Query::parse(query), &pod(&["c"])).map_or_else(|status| status.code, |_| 200);
             assert_eq!(answer, code, "{query}");
         }

@@ -196,11 +196,7 @@ mod tests {
             }
             assert_eq!(
                 said,
-                [
-                    Output::Stdout(Bytes::from("hi")),
-                    Output::Stdout("bye".into()),
-                    Output::Exit(ExecExit::Code(3))
-                ]
+                [Output::Stdout(Bytes::from("hi")), Output::Stdout("bye".into()), Output::Exit(ExecExit::Code(3))]
             );
         };
         tokio::join!(carry, program, client);

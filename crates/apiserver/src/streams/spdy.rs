@@ -230,6 +230,7 @@ impl Encoder {
     }
 
     /// Opens a stream, as a client does.
+    #[cfg(test)]
     pub fn open(&mut self, stream: StreamId, headers: &[(&str, &str)], out: &mut BytesMut) {
         let block = self.headers(headers);
         control(SYN_STREAM, 0, 10 + block.len(), out);

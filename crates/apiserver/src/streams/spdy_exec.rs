@@ -72,7 +72,8 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<(), SessionError> {
     let (reader, writer) = tokio::io::split(connection);
     let (replies, to_write) = mpsc::channel(QUEUED_MAX);
-    let mut reader = Reader { reader, decoder: Decoder::default(), replies, streams: BTreeMap::new(), early: Vec::new() };
+    let mut reader =
+        Reader { reader, decoder: Decoder::default(), replies, streams: BTreeMap::new(), early: Vec::new() };
     let mut writer = Writer { writer, encoder: Encoder::default(), out: BytesMut::new() };
     let opening = tokio::time::timeout(OPEN_TIMEOUT, reader.open(expected));
     let mut to_write = to_write;
