@@ -76,7 +76,7 @@ pub enum Needs {
     ServiceAddresses,
 }
 
-/// Whether, and for how long, a deletion waits for the object's owner on a node (V-49).
+/// The grace period of a deletion in seconds, given the object and what the client asked for.
 pub type GraceOf = fn(object: &Value, asked: Option<i64>) -> Option<i64>;
 
 /// The functions of a kind on the write path, in the order of upstream's strategies.
@@ -104,14 +104,26 @@ pub struct Rules {
     pub allocate_update: fn(new: &mut Value, old: &Value, pool: Option<&AddressPool>, seed: u64) -> Errors,
     /// What the client should know (K-38).
     pub warn: fn(&Value, &mut Vec<String>),
-    /// Grace of a deletion; `None` for kinds that have none.
+    /// What deletion means for the kind.
+    pub deletion: DeletionRules,
+}
+
+/// What is special about deleting objects of a kind.
+#[derive(Clone, Copy)]
+pub struct DeletionRules {
+    /// How long a deletion waits for the object's owner on a node; `None` for kinds that have no grace (V-49).
     pub grace: GraceOf,
     /// Whether something beside `metadata.finalizers` holds a deleted object (`spec.finalizers` of a namespace).
     pub is_held: fn(&Value) -> bool,
     /// What else changes when deletion begins.
-    pub begin_deletion: fn(&mut Value),
+    pub begin: fn(&mut Value),
     /// Whether the object may be deleted at all.
-    pub may_delete: fn(&Value) -> Result<(), Status>,
+    pub may: fn(&Value) -> Result<(), Status>,
+}
+
+impl DeletionRules {
+    /// Gone as soon as no finalizer holds it.
+    pub const PLAIN: Self = Self { grace: |_, _| None, is_held: |_| false, begin: |_| {}, may: |_| Ok(()) };
 }
 
 impl Rules {
@@ -128,10 +140,7 @@ impl Rules {
         validate_status: |_, _, _| {},
         allocate_update: |_, _, _, _| Errors::new(),
         warn: |_, _| {},
-        grace: |_, _| None,
-        is_held: |_| false,
-        begin_deletion: |_| {},
-        may_delete: |_| Ok(()),
+        deletion: DeletionRules::PLAIN,
     };
 }
 

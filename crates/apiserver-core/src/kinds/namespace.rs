@@ -4,12 +4,12 @@ use api::{
     ALL_VERBS_BUT_DELETE_COLLECTION, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing,
     UpdateWithoutVersion, Verb, resources,
 };
+use meta::Status;
 use serde_json::{Value, json};
 
-use super::{Column, KindDef, Needs, Row, Rules, cells};
+use super::{Column, DeletionRules, KindDef, Needs, Row, Rules, cells};
 use crate::tree::{as_object_mut, copy_member, items, member, object_mut, set, text};
 use crate::validate::names;
-use crate::write::immortal;
 
 /// The label that every namespace carries with its own name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -60,14 +60,22 @@ pub(super) fn def() -> KindDef {
                 }
             },
             prepare_update: |new, old| copy_member(new, old, "spec"),
-            begin_deletion: |object| {
-                object_mut(object, "status").insert("phase".to_owned(), "Terminating".into());
-                object_mut(object, "metadata").remove("deletionGracePeriodSeconds");
-            },
-            is_held: |object| !items(member(object, "spec"), "finalizers").is_empty(),
-            may_delete: |object| {
-                let name = text(member(object, "metadata"), "name");
-                if IMMORTAL.contains(&name) { Err(immortal(&resources::NAMESPACES, name)) } else { Ok(()) }
+            deletion: DeletionRules {
+                begin: |object| {
+                    object_mut(object, "status").insert("phase".to_owned(), "Terminating".into());
+                    object_mut(object, "metadata").remove("deletionGracePeriodSeconds");
+                },
+                is_held: |object| !items(member(object, "spec"), "finalizers").is_empty(),
+                may: |object| {
+                    let name = text(member(object, "metadata"), "name");
+                    match IMMORTAL.contains(&name) {
+                        true => {
+                            Err(Status::forbidden(&resources::NAMESPACES, name, "this namespace may not be deleted"))
+                        }
+                        false => Ok(()),
+                    }
+                },
+                ..DeletionRules::PLAIN
             },
             ..Rules::PLAIN
         },

@@ -111,11 +111,9 @@ fn validate_typed(object: &Value, path: &Path<'_>, errors: &mut Errors) {
             needs("tls.key");
         }
         "kubernetes.io/ssh-auth" => needs("ssh-privatekey"),
-        "kubernetes.io/basic-auth" => {
-            if !has(data, "username") && !has(data, "password") {
-                errors.required(&path.key("username"), "");
-                errors.required(&path.key("password"), "");
-            }
+        "kubernetes.io/basic-auth" if !has(data, "username") && !has(data, "password") => {
+            errors.required(&path.key("username"), "");
+            errors.required(&path.key("password"), "");
         }
         "kubernetes.io/dockercfg" => validate_json_entry(data, ".dockercfg", path, errors),
         "kubernetes.io/dockerconfigjson" => validate_json_entry(data, ".dockerconfigjson", path, errors),

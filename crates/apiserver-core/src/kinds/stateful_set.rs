@@ -384,6 +384,9 @@ fn warn(set: &Value, warnings: &mut Vec<String>) {
         }
     }
     if int(spec, "revisionHistoryLimit").is_some_and(|limit| limit < 0) {
-        warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions".to_owned());
+        warnings.push(
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
+                .to_owned(),
+        );
     }
 }

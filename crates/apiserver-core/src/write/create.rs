@@ -1,12 +1,12 @@
 //! Creation (V-25 to V-30).
 
-use meta::{Cause, Reason, Status, Timestamp};
+use meta::{Cause, Status, Timestamp};
 use serde_json::{Map, Value};
 
 use super::context::{CreateContext, NamespaceState};
 use crate::kinds::KindDef;
 use crate::patch::{self, Place, Writer};
-use crate::tree::{as_object_mut, member, object_mut, remove, set, text};
+use crate::tree::{as_object_mut, member, object_mut, set, text};
 use crate::validate::Errors;
 use crate::validate::metadata::{self, MetadataRules};
 
@@ -84,12 +84,7 @@ pub fn decide_create(def: &KindDef, object: Value, context: &CreateContext<'_>) 
     def.default_object(&mut object);
     (rules.admit)(&mut object, context)?;
     def.default_object(&mut object);
-    if def.kind.has_status() {
-        (rules.prepare_create)(&mut object);
-    } else {
-        (rules.prepare_create)(&mut object);
-        remove_null_status(&mut object);
-    }
+    (rules.prepare_create)(&mut object);
     set_generation(def, &mut object);
     let mut warnings = Vec::new();
     merge_owner_references(&mut object, &mut warnings);
@@ -112,12 +107,6 @@ pub fn decide_create(def: &KindDef, object: Value, context: &CreateContext<'_>) 
 
 pub(super) fn metadata_rules(def: &KindDef) -> MetadataRules {
     MetadataRules { namespaced: def.kind.is_namespaced(), name: def.rules.name }
-}
-
-fn remove_null_status(object: &mut Value) {
-    if object.get("status").is_some_and(Value::is_null) {
-        remove(object, "status");
-    }
 }
 
 /// A version on an object that does not exist is a mistake (V-27).
@@ -197,7 +186,6 @@ fn check_namespace(def: &KindDef, object: &Value, context: &CreateContext<'_>) -
                 message: format!("namespace {} is being terminated", context.namespace),
                 field: "metadata.namespace".to_owned(),
             });
-            debug_assert_eq!(status.reason, Some(Reason::Forbidden));
             Err(status)
         }
     }

@@ -1,6 +1,6 @@
 //! Deletion: at once, after a grace period, or when the finalizers are gone (V-45 to V-51).
 
-use meta::{Reason, Status, Timestamp};
+use meta::{Status, Timestamp};
 use serde_json::Value;
 
 use super::create::time_text;
@@ -104,11 +104,11 @@ pub fn decide_delete(
     now: Timestamp,
 ) -> Result<Deletion, Status> {
     check_preconditions(def, current, options)?;
-    (def.rules.may_delete)(current)?;
+    (def.rules.deletion.may)(current)?;
     let asked = options.grace_period_secs.map(|grace| if grace < 0 { 1 } else { grace });
     let mut object = current.clone();
     object_mut(&mut object, "metadata").remove("resourceVersion");
-    let grace = match (def.rules.grace)(current, asked) {
+    let grace = match (def.rules.deletion.grace)(current, asked) {
         Some(grace) => match begin_grace(&mut object, grace, asked, now) {
             Some(grace) => grace,
             None => return Ok(Deletion::Unchanged),
@@ -116,14 +116,14 @@ pub fn decide_delete(
         None => 0,
     };
     let finalizers_changed = adjust_finalizers(&mut object, options.propagation);
-    let held = !items(member(&object, "metadata"), "finalizers").is_empty() || (def.rules.is_held)(&object);
+    let held = !items(member(&object, "metadata"), "finalizers").is_empty() || (def.rules.deletion.is_held)(&object);
     if grace == 0 && !held {
         return Ok(Deletion::Remove(object));
     }
     let was_marked = has(member(current, "metadata"), "deletionTimestamp");
     if grace == 0 {
         mark(&mut object, now);
-        (def.rules.begin_deletion)(&mut object);
+        (def.rules.deletion.begin)(&mut object);
     }
     let same_grace = int(member(&object, "metadata"), "deletionGracePeriodSeconds")
         == int(member(current, "metadata"), "deletionGracePeriodSeconds");
@@ -209,11 +209,4 @@ fn adjust_finalizers(object: &mut Value, propagation: Option<Propagation>) -> bo
         metadata.insert("finalizers".to_owned(), new.into());
     }
     changed
-}
-
-/// The answer for a name that may never be deleted (M-2).
-pub(crate) fn immortal(def_resource: &meta::ResourceId, name: &str) -> Status {
-    let status = Status::forbidden(def_resource, name, "this namespace may not be deleted");
-    debug_assert_eq!(status.reason, Some(Reason::Forbidden));
-    status
 }

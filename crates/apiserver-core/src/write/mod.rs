@@ -19,7 +19,6 @@ pub use binding::decide_binding;
 pub use context::{CreateContext, NamespaceState, UpdateContext};
 pub(crate) use create::scramble;
 pub use create::{CreatePlan, decide_create, random_suffix};
-pub(crate) use delete::immortal;
 pub use delete::{Deletion, DeletionOptions, Propagation, decide_delete};
 pub use eviction::decide_eviction;
 pub use scale::{apply_scale, scale_of};

@@ -99,7 +99,7 @@ pub(super) fn is_complete_deletion(def: &KindDef, object: &Value) -> bool {
     has(metadata, "deletionTimestamp")
         && int(metadata, "deletionGracePeriodSeconds").unwrap_or(0) == 0
         && items(metadata, "finalizers").is_empty()
-        && !(def.rules.is_held)(object)
+        && !(def.rules.deletion.is_held)(object)
 }
 
 /// A resourceVersion or UID in the body that is not the stored one (V-36, V-37).

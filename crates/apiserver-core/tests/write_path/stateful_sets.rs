@@ -313,7 +313,7 @@ fn a_new_set_is_checked() {
             spec: {volumeClaimTemplates: [{metadata: {name: Not_A_Label}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1}}}}]}
                ok
             spec: {revisionHistoryLimit: -1}
-               ok, but spec.revisionHistoryLimit: a negative value retains all historical revisions
+               ok, but spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended
         "#]],
     );
 }

@@ -18,7 +18,7 @@ use api::{
 };
 use serde_json::{Value, json};
 
-use super::{KindDef, Needs, Rules};
+use super::{DeletionRules, KindDef, Needs, Rules};
 use crate::tree::{copy_member, entries, flag, has, int, items, member, object_mut, set, text};
 use crate::validate::metadata::validate_labels;
 use crate::validate::{Errors, Path, names};
@@ -87,7 +87,7 @@ pub(super) fn def() -> KindDef {
             validate,
             validate_update: update::validate,
             warn: |pod, warnings| warn_spec(member(pod, "spec"), "spec", warnings),
-            grace,
+            deletion: DeletionRules { grace, ..DeletionRules::PLAIN },
             ..Rules::PLAIN
         },
     }
