@@ -51,8 +51,8 @@ proptest! {
     #[test]
     fn json_and_protobuf_carry_the_same_object(kind in any::<prop::sample::Index>(), mut rng in any::<u64>().prop_perturb(|_, rng| rng)) {
         let schema = Schema::get();
-        let root = &schema.roots()[kind.index(schema.roots().len())];
-        prop_assume!(schema.field(root.ty, "kind").is_some());
+        let roots: Vec<_> = schema.roots().iter().filter(|r| schema.field(r.ty, "kind").is_some()).collect();
+        let root = roots[kind.index(roots.len())];
         let expected = Expected::exactly(root.gvk);
         let mut random = tree(schema, root.ty, &mut rng, 0);
         if let Some(metadata) = random.get_mut("metadata").and_then(Value::as_object_mut) {
