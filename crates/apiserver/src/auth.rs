@@ -41,12 +41,51 @@ pub fn certificate_user(der: &[u8]) -> Option<User> {
 /// # Errors
 /// 401 for a token that is not good.
 pub fn authenticate(registry: &Registry, peer: &Peer, headers: &HeaderMap) -> Result<Arc<User>, Status> {
-    if let Some(user) = &peer.certificate_user {
-        return Ok(user.clone());
+    let user = match (&peer.certificate_user, bearer_token(headers)) {
+        (Some(user), _) => user.clone(),
+        (None, None) => Arc::new(User::anonymous()),
+        (None, Some(token)) => {
+            let user = token_user(registry, &token);
+            Arc::new(user.ok_or_else(|| Status::new(Reason::Unauthorized, "Unauthorized"))?)
+        }
+    };
+    match impersonated(headers)? {
+        Some(other) if user.is_authenticated() => Ok(Arc::new(other)),
+        Some(other) => {
+            let text = format!(
+                "users {:?} is forbidden: User {:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
+                other.name, user.name
+            );
+            Err(Status::new(Reason::Forbidden, text))
+        }
+        None => Ok(user),
     }
-    let Some(token) = bearer_token(headers) else { return Ok(Arc::new(User::anonymous())) };
-    let user = token_user(registry, &token).ok_or_else(|| Status::new(Reason::Unauthorized, "Unauthorized"))?;
-    Ok(Arc::new(user))
+}
+
+/// The user that the caller asks to be taken for. Administrators may, and everybody with credentials is one.
+fn impersonated(headers: &HeaderMap) -> Result<Option<User>, Status> {
+    let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let groups: Vec<String> = headers.get_all("impersonate-group").iter().map(text).collect();
+    let uid = headers.get("impersonate-uid").map(text).unwrap_or_default();
+    let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in headers {
+        if let Some(key) = name.as_str().strip_prefix("impersonate-extra-") {
+            let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().into_owned();
+            extra.entry(key).or_default().push(text(value));
+        }
+    }
+    let name = headers.get("impersonate-user").map(text).unwrap_or_default();
+    if name.is_empty() {
+        if groups.is_empty() && uid.is_empty() && extra.is_empty() {
+            return Ok(None);
+        }
+        return Err(Status::bad_request(format!("requested {groups:?} without impersonating a user")));
+    }
+    if name == User::anonymous().name {
+        return Ok(Some(User::anonymous()));
+    }
+    let groups = if groups.is_empty() { User::component(&name).groups } else { User::authenticated("", groups).groups };
+    Ok(Some(User { name, uid, groups, extra }))
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<String> {

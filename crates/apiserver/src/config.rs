@@ -39,10 +39,10 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Time for a request that is not long-running (V-5).
     pub request_timeout: Duration,
-    /// Changes that one watcher may lag behind before it is cut off (V-85).
-    pub watch_backlog_events_max: usize,
-    /// Changes of one resource that are kept in memory for late watchers; older ones are read from the store (V-79).
-    pub watch_history_events_max: usize,
+    /// Requests that are not long-running, answered at once; more get 429.
+    pub requests_max: usize,
+    /// Open watches over HTTP; more get 429.
+    pub watches_max: usize,
     /// Attempts of a write that lost a race and may be repeated (P-2).
     pub write_attempts_max: usize,
     /// Objects that one `deletecollection` works on at once.
@@ -58,8 +58,8 @@ impl Limits {
         body_bytes_max: 3 * 1024 * 1024,
         handshake_timeout: Duration::from_secs(10),
         request_timeout: Duration::from_secs(60),
-        watch_backlog_events_max: 2048,
-        watch_history_events_max: 10_000,
+        requests_max: 4096,
+        watches_max: 20_000,
         write_attempts_max: 8,
         delete_parallel_max: 16,
     };

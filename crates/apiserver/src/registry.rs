@@ -15,6 +15,7 @@ use client::{NodeStreams, Object};
 use meta::{Cause, Reason, ResourceVersion, Status, Timestamp};
 use store::{ReadError, Store, WatchError};
 use store_core::{At, Key, Range, Record, Revision};
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::expiry::Expiry;
@@ -41,6 +42,10 @@ pub struct Registry {
     pub expiry: Expiry,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// One permit for each request that is not long-running.
+    pub requests: Semaphore,
+    /// One permit for each watch.
+    pub watches: Arc<Semaphore>,
     recent: Mutex<VecDeque<Arc<Object>>>,
 }
 
@@ -82,6 +87,8 @@ pub struct ListPage {
     pub continue_token: Option<String>,
     /// Objects after this page; known only without selectors.
     pub remaining: Option<u64>,
+    /// Objects that are left out because their bytes are corrupt (S19).
+    pub quarantined: usize,
 }
 
 impl Registry {
@@ -90,8 +97,10 @@ impl Registry {
         let range = config.service_range;
         let addresses = Mutex::new(AddressPool::new(range.network(), range.prefix_len()));
         let expiry = Expiry::default();
+        let requests = Semaphore::new(config.limits.requests_max);
+        let watches = Arc::new(Semaphore::new(config.limits.watches_max));
         let recent = Mutex::default();
-        Self { store, config, addresses, streams: OnceLock::new(), expiry, metrics, recent }
+        Self { store, config, addresses, streams: OnceLock::new(), expiry, metrics, requests, watches, recent }
     }
 
     /// The time of a request.
@@ -182,7 +191,8 @@ impl Registry {
             let start = String::from_utf8_lossy(&last.key.successor().0[prefix.len()..]).into_owned();
             ContinueToken { revision: Some(ResourceVersion(values.revision.0)), start }.encode()
         });
-        Ok(ListPage { revision: values.revision, records, continue_token, remaining })
+        let quarantined = values.quarantined.len();
+        Ok(ListPage { revision: values.revision, records, continue_token, remaining, quarantined })
     }
 
     /// The shared decoded form of an object in an event, kept for a while for the other watchers.
@@ -236,6 +246,13 @@ pub fn watch_status(error: &WatchError) -> Status {
         WatchError::Future { requested, current } => too_large(*requested, *current),
         other => Status::new(Reason::ServiceUnavailable, other.to_string()),
     }
+}
+
+/// 429: the server has as much to do as it may have (D12).
+pub fn too_many(what: &str) -> Status {
+    let mut status = Status::new(Reason::TooManyRequests, format!("too many {what}, please try again later"));
+    status.details.get_or_insert_default().retry_after_secs = 1;
+    status
 }
 
 fn too_large(requested: Revision, current: Revision) -> Status {

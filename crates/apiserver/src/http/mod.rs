@@ -31,7 +31,7 @@ use crate::http::documents::Documents;
 use crate::metrics::RequestLabels;
 use crate::negotiate::{Representation, negotiate_error};
 use crate::query::Query;
-use crate::registry::Registry;
+use crate::registry::{Registry, too_many};
 use crate::request::{ResourcePath, Target as PathTarget, parse_path, verb};
 use crate::transport::{Handler, Peer};
 use crate::user::User;
@@ -193,6 +193,7 @@ impl Api {
         if long_running {
             return Ok(answering.await?);
         }
+        let _permit = self.registry.requests.try_acquire().map_err(|_| too_many("requests"))?;
         match tokio::time::timeout(timeout, answering).await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(timed_out(timeout).into()),

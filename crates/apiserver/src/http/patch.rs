@@ -1,6 +1,6 @@
 //! Patches (section 3 of api.md): reading them, and applying them to a stored object until the race is won.
 
-use api::codec::{self, FieldValidation, Media};
+use api::codec::{self, Expected, FieldProblem, FieldValidation, Media, Mode};
 use apiserver_core::kinds::KindDef;
 use apiserver_core::patch::{ApplyRequest, Place, Writer, apply, json_patch, merge_patch, strategic_patch};
 use http::HeaderMap;
@@ -96,15 +96,23 @@ impl PatchBody {
         parameters: &WriteParameters,
     ) -> Result<(Self, Vec<String>), Status> {
         let media = if kind == PatchKind::Apply { Media::Yaml } else { Media::Json };
+        let mut warnings = Vec::new();
+        if kind == PatchKind::Apply
+            && let Ok(decoded) = codec::decode(bytes, media, Expected::exactly(def.kind.gvk()), Mode::Sparse)
+        {
+            // Fields that stand twice are only seen here; those that are unknown are refused by apply itself.
+            let twice = |problem: &&FieldProblem| matches!(problem, FieldProblem::Duplicate(_));
+            let duplicates: Vec<_> = decoded.problems.iter().filter(twice).cloned().collect();
+            warnings = judge(def, &duplicates, parameters.validation, None)?;
+        }
         let tree = codec::decode_untyped(bytes, media).map_err(|error| error.to_status())?;
-        let _ = (def, parameters.validation);
         let body = match kind {
             PatchKind::Json => Self::Json(tree),
             PatchKind::Merge => Self::Merge(object(tree)?),
             PatchKind::Strategic => Self::Strategic(object(tree)?),
             PatchKind::Apply => Self::Apply { config: object(tree)?, force: parameters.force.unwrap_or_default() },
         };
-        Ok((body, Vec::new()))
+        Ok((body, warnings))
     }
 
     /// The patched tree, before it is decoded again. Not for [`PatchBody::Apply`] on objects: that needs their owners.
@@ -147,6 +155,7 @@ impl Registry {
             };
             return self.update(def, target, options, change).await;
         };
+        let config = &canonical(def, config);
         let apply_to = |live: Option<&Value>| {
             let group_version = def.kind.resource.group_version();
             let ignored: &[&[&str]] = match target.subresource {
@@ -194,6 +203,15 @@ impl Registry {
             }
         }
         Err(Status::modified(&def.kind.resource, target.name))
+    }
+}
+
+/// An applied configuration with its values in the form in which they are stored (`1024Mi` is `1Gi`), so that equal
+/// values are equal; one that does not fit the schema stays as it is, for apply to say why.
+fn canonical(def: &KindDef, config: &Value) -> Value {
+    match codec::normalise(config.clone(), Expected::exactly(def.kind.gvk()), Mode::Sparse) {
+        Ok(decoded) if decoded.problems.is_empty() => decoded.tree,
+        Ok(_) | Err(_) => config.clone(),
     }
 }
 

@@ -18,10 +18,10 @@ use store_core::Record;
 use crate::changes::WatchRequest;
 use crate::http::patch::{self, PatchBody};
 use crate::http::respond::{self, Shape};
-use crate::http::watch::{self, WatchShape};
+use crate::http::watch::{self, Counted, WatchShape};
 use crate::http::{Api, Call, body, options};
 use crate::negotiate::{Answer, Projection, negotiate};
-use crate::registry::{ListAt, ListRequest, Registry, object};
+use crate::registry::{ListAt, ListRequest, Registry, object, too_many};
 use crate::writing::{Changed, Deleted, Target, Written, judge};
 
 impl Api {
@@ -84,7 +84,8 @@ impl Api {
         let timeout = call.query.integer("timeoutSeconds")?.filter(|secs| *secs > 0).map(i64::unsigned_abs);
         let bookmarks = call.query.flag("allowWatchBookmarks");
         let watch = WatchShape { def, shape, bookmarks, timeout_secs: timeout };
-        let open = &self.registry.metrics.watches;
+        let permit = self.registry.watches.clone().try_acquire_owned().map_err(|_| too_many("watches"))?;
+        let open = Counted::new(&self.registry.metrics.watches, permit);
         match self.registry.watch(def, request).await {
             Ok(changes) => Ok(watch::response(changes, watch, self.cancel.clone(), open)),
             // Told within the stream, as upstream does (V-78).

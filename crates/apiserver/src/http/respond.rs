@@ -198,6 +198,16 @@ pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
 
 /// An answer of a page of a list.
 pub fn list(def: &KindDef, page: ListPage, shape: &Shape) -> Response<Body> {
+    let quarantined = page.quarantined;
+    let mut response = list_whole(def, page, shape);
+    if quarantined > 0 {
+        let text = format!("{quarantined} objects are left out because their stored bytes are corrupt");
+        warn(&mut response, &[text]);
+    }
+    response
+}
+
+fn list_whole(def: &KindDef, page: ListPage, shape: &Shape) -> Response<Body> {
     let metadata = ListMeta {
         resource_version: page.revision.to_string(),
         continue_token: page.continue_token,
@@ -206,6 +216,12 @@ pub fn list(def: &KindDef, page: ListPage, shape: &Shape) -> Response<Body> {
     let Representation { encoding, projection, pretty } = shape.representation;
     if projection == Projection::Whole && encoding == Encoding::Json && !pretty {
         return list_json(def, &metadata, page.records, shape);
+    }
+    if projection == Projection::Whole
+        && encoding == Encoding::Protobuf
+        && let Some(body) = list_protobuf(def, &metadata, &page.records)
+    {
+        return sized(Encoding::Protobuf.content_type(), body, shape);
     }
     let objects: Vec<Arc<Object>> = page.records.iter().map(|record| object(def, record)).collect();
     let trees = objects.iter().map(|object| object.tree().as_ref());
@@ -227,10 +243,25 @@ pub fn list(def: &KindDef, page: ListPage, shape: &Shape) -> Response<Body> {
             encode_meta(&table::partial_list(trees, metadata, core_version(version)), shape.representation)
         }
     };
+    sized(content_type, body, shape)
+}
+
+/// An answer with a body that is compressed if it is large.
+fn sized(content_type: &'static str, body: Bytes, shape: &Shape) -> Response<Body> {
     if shape.gzip && body.len() > GZIP_BYTES_MIN {
         return gzipped(content_type, std::iter::once(body));
     }
     plain(StatusCode::OK, content_type, finish(body))
+}
+
+/// A list in protobuf, item by item; `None` where the kind has no such form.
+fn list_protobuf(def: &KindDef, metadata: &ListMeta, records: &[Arc<Record>]) -> Option<Bytes> {
+    let metadata = serde_json::to_value(metadata).ok()?;
+    let mut list = protobuf::ListEncoder::new(def.kind.list_gvk(), &metadata).ok()?;
+    for record in records {
+        list.push(object(def, record).tree()).ok()?;
+    }
+    Some(list.finish().into())
 }
 
 /// A list whose items are the stored bytes, put together in large pieces without being decoded.

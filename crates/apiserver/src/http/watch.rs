@@ -15,6 +15,7 @@ use meta::{ResourceVersion, Status};
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use store_core::Revision;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -45,11 +46,22 @@ pub struct WatchShape {
 }
 
 /// Counts a watch for as long as it is open.
-struct Counted(Gauge);
+pub struct Counted {
+    gauge: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Counted {
+    /// A watch more.
+    pub fn new(gauge: &Gauge, permit: OwnedSemaphorePermit) -> Self {
+        gauge.inc();
+        Self { gauge: gauge.clone(), _permit: permit }
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.dec();
+        self.gauge.dec();
     }
 }
 
@@ -67,8 +79,7 @@ pub struct Feed {
 }
 
 /// The answer that streams a watch; its headers go out at once.
-pub fn response(changes: Changes, watch: WatchShape, cancel: CancellationToken, open: &Gauge) -> Response<Body> {
-    open.inc();
+pub fn response(changes: Changes, watch: WatchShape, cancel: CancellationToken, open: Counted) -> Response<Body> {
     let now = Instant::now();
     let secs = watch.timeout_secs.unwrap_or_else(|| rand::random_range(LIFE_SECS));
     let encoding = watch.shape.representation.encoding;
@@ -81,7 +92,7 @@ pub fn response(changes: Changes, watch: WatchShape, cancel: CancellationToken, 
         last_bookmark_sent: false,
         cancel,
         ended: false,
-        _counted: Counted(open.clone()),
+        _counted: open,
     };
     let stream = futures::stream::unfold(feed, |mut feed| async move {
         let piece = feed.next().await?;
