@@ -1,7 +1,5 @@
 //! Bodies in, trees or upstream's error texts out.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop here")]
-
 use api::Gvk;
 use api::codec::{Expected, FieldValidation, Media, Mode, decode};
 use expect_test::{Expect, expect};

@@ -1,7 +1,5 @@
 //! Properties over trees of every kind, made from the schema table itself.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop here")]
-
 use api::codec::{Expected, Media, Mode, decode, fuzz, normalise, protobuf};
 use api::schema::{Schema, Shape, TypeId};
 use base64::Engine;

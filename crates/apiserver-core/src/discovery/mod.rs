@@ -306,5 +306,4 @@ fn response_kind(gvk: Gvk<'_>) -> Value {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 mod tests;

@@ -122,5 +122,4 @@ fn gvk_extension(gvk: Gvk<'_>) -> Value {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 mod tests;
