@@ -49,6 +49,12 @@ pub(crate) fn start(parts: &Parts) {
         queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
         memories: Mutex::default(),
     });
+    let this = Arc::clone(&controller);
+    parts.safety_net(move || {
+        for service in this.services.list() {
+            this.queue.add(Key::new(service.namespace(), service.name()));
+        }
+    });
     let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
     parts.tasks.spawn(async move {
         tokio::select! {

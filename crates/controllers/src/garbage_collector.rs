@@ -37,6 +37,14 @@ pub(crate) fn start(parts: &Parts, things: Things) {
         things,
         queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
     });
+    let this = Arc::clone(&controller);
+    parts.safety_net(move || {
+        for (row, informer) in &this.things.rows {
+            for thing in informer.list() {
+                this.wake(&row.resource, &thing.metadata.namespace, &thing.metadata.name);
+            }
+        }
+    });
     let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
     parts.tasks.spawn(async move {
         tokio::select! {

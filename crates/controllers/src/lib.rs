@@ -41,7 +41,7 @@ pub struct Config {
 
 impl Config {
     /// The usual numbers: 16 keys at once, a look at everything every 12 hours (C-9).
-    pub fn new(volume_root: PathBuf, root_ca_pem: String) -> Self {
+    pub fn standard(volume_root: PathBuf, root_ca_pem: String) -> Self {
         const WORKERS: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not zero");
         Self { volume_root, root_ca_pem, workers: WORKERS, resync: Duration::from_secs(12 * 3600) }
     }
@@ -65,6 +65,21 @@ impl Parts {
     /// A client that acts as a controller's service account in `kube-system`.
     pub(crate) fn client(&self, controller: &str) -> Arc<dyn Client> {
         (self.clients)(&format!("system:serviceaccount:kube-system:{controller}"))
+    }
+
+    /// The one periodic look: everything again, so that a lost wake heals some day. Nothing depends on it (D9).
+    pub(crate) fn safety_net(&self, look_at_everything: impl Fn() + Send + 'static) {
+        let (cancel, clock, period) = (self.cancel.clone(), Arc::clone(&self.clock), self.config.resync);
+        self.tasks.spawn(async move {
+            loop {
+                let next = clock.now().checked_add(period).unwrap_or(meta::Timestamp::MAX);
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return,
+                    () = clock.sleep_until(next) => look_at_everything(),
+                }
+            }
+        });
     }
 
     pub(crate) fn recorder(&self, client: &Arc<dyn Client>, component: &str) -> EventRecorder {

@@ -59,6 +59,15 @@ pub(crate) fn start(parts: &Parts) {
         memories: Mutex::default(),
         volume_root: parts.config.volume_root.display().to_string(),
     });
+    let this = Arc::clone(&controller);
+    parts.safety_net(move || {
+        for claim in this.claims.list() {
+            this.queue.add(Subject::Claim(Key::new(claim.namespace(), claim.name())));
+        }
+        for volume in this.volumes.list() {
+            this.queue.add(Subject::Volume(volume.name().to_owned()));
+        }
+    });
     let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
     parts.tasks.spawn(async move {
         tokio::select! {

@@ -42,6 +42,12 @@ pub(crate) fn start(parts: &Parts) {
         queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
         root_ca_pem: parts.config.root_ca_pem.clone(),
     });
+    let this = Arc::clone(&controller);
+    parts.safety_net(move || {
+        for namespace in this.namespaces.list() {
+            this.queue.add(namespace.name().to_owned());
+        }
+    });
     let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
     parts.tasks.spawn(async move {
         tokio::select! {

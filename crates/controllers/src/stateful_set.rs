@@ -90,6 +90,12 @@ pub(crate) fn start(parts: &Parts) {
         queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
         memories: Mutex::default(),
     });
+    let this = Arc::clone(&controller);
+    parts.safety_net(move || {
+        for set in this.sets.list() {
+            this.queue.add(Key::new(set.namespace(), set.name()));
+        }
+    });
     let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
     parts.tasks.spawn(async move {
         tokio::select! {

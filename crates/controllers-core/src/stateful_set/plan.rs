@@ -5,7 +5,7 @@ use std::fmt;
 use meta::Timestamp;
 use serde_json::Value;
 
-use super::view::{Ordinal, StatusFacts};
+use super::view::{Ordinal, SetFacts, StatusFacts};
 use crate::words::{Note, Target};
 
 /// One write.
@@ -218,6 +218,26 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_settled(&self) -> bool {
         self.actions().next().is_none()
+    }
+}
+
+impl Fact {
+    /// The fact as a short sentence with whole names: `redis-0 is not ready`.
+    pub fn describe(&self, set: &SetFacts) -> String {
+        let pod = |ordinal: &Ordinal| set.pod_name(*ordinal);
+        match self {
+            Self::NotReady(ordinal) => format!("{} is not ready", pod(ordinal)),
+            Self::NotAvailable(ordinal, until) => format!("{} is not available before {until}", pod(ordinal)),
+            Self::Terminating(ordinal) => format!("{} is stopping", pod(ordinal)),
+            Self::Missing(ordinal) => format!("{} does not exist yet", pod(ordinal)),
+            Self::OnDelete(ordinal) => format!("{} is updated when somebody deletes it", pod(ordinal)),
+            Self::Partition(ordinal) => format!("{} is held back by the partition", pod(ordinal)),
+            Self::StorageMismatch(ordinal) => format!("{} has other volumes than the set's claims", pod(ordinal)),
+            Self::ClaimTerminating(claim) => format!("claim {claim} is being deleted"),
+            Self::BudgetSpent { .. } | Self::ClaimStale(_) | Self::NameTaken(_) | Self::Adoption | Self::SetDeleted => {
+                self.to_string()
+            }
+        }
     }
 }
 
