@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use api::{
     ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing, UpdateWithoutVersion, resources,
 };
-use meta::{Quantity, Timestamp};
+use meta::{LabelSelector, Quantity, Timestamp};
 use serde_json::{Value, json};
 
 use super::persistent_volume_claim as claim;
@@ -154,12 +154,10 @@ fn validate_spec(spec: &Value, path: &Path<'_>, occasion: Occasion, errors: &mut
             errors.invalid_each(&path.child("serviceName"), service, names::dns_label(service));
         }
     }
-    validate_selector(spec, path, errors);
     // Upstream does not look at the template when it cannot read the selector.
-    let wanted = member(spec, "selector");
-    let readable = wanted.is_null() || selector::is_well_formed(wanted);
-    if readable && occasion != (Occasion::Update { template_was_valid: false }) {
-        validate_template(spec, path, errors);
+    let selector = validate_selector(spec, path, errors);
+    if let Some(selector) = selector.filter(|_| occasion != (Occasion::Update { template_was_valid: false })) {
+        validate_template(spec, &selector, path, errors);
     }
     validate_template_policy(spec, path, errors);
 }
@@ -221,30 +219,36 @@ fn validate_max_unavailable(value: Option<&Value>, path: &Path<'_>, errors: &mut
     }
 }
 
-fn validate_selector(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
+/// Checks the selector and gives it back if it can be asked. No selector at all selects nothing.
+fn validate_selector(spec: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<LabelSelector> {
     let path = path.child("selector");
     let wanted = member(spec, "selector");
     if wanted.is_null() {
         errors.required(&path, "");
-        return;
+        return Some(LabelSelector::nothing());
     }
     selector::validate(wanted, &path, errors);
-    if selector::is_empty(wanted) {
-        errors.invalid_shown(&path, &selector::shown(wanted), "empty selector is invalid for statefulset");
-    } else if !selector::is_well_formed(wanted) {
-        errors.invalid_shown(&path, &selector::shown(wanted), "");
+    match LabelSelector::from_object(wanted) {
+        Ok(selector) => {
+            if selector.selects_everything() {
+                let detail = "empty selector is invalid for statefulset";
+                errors.invalid_shown(&path, &selector::shown(wanted), detail);
+            }
+            Some(selector)
+        }
+        Err(_) => {
+            errors.invalid_shown(&path, &selector::shown(wanted), "");
+            None
+        }
     }
 }
 
 ///
-fn validate_template(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
+fn validate_template(spec: &Value, selector: &LabelSelector, path: &Path<'_>, errors: &mut Errors) {
     let template_path = path.child("template");
-    let (template, wanted) = (member(spec, "template"), member(spec, "selector"));
-    let metadata = member(template, "metadata");
+    let metadata = member(member(spec, "template"), "metadata");
     let labels = member(metadata, "labels");
-    // No selector at all matches nothing, an empty one everything.
-    let fits = !wanted.is_null() && (selector::is_empty(wanted) || selector::matches(wanted, labels));
-    if !fits {
+    if !selector.matches(&labels.as_object()) {
         let path = template_path.child("metadata");
         errors.invalid_shown(&path.child("labels"), &labels.to_string(), "`selector` does not match template `labels`");
     }
@@ -313,7 +317,9 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     let (new_spec, old_spec) = (member(new, "spec"), member(old, "spec"));
     let mut old_errors = Errors::new();
     if new_spec != old_spec {
-        validate_template(old_spec, &path, &mut old_errors);
+        let selector =
+            LabelSelector::from_object(member(old_spec, "selector")).unwrap_or_else(|_| LabelSelector::nothing());
+        validate_template(old_spec, &selector, &path, &mut old_errors);
     }
     let occasion = Occasion::Update { template_was_valid: old_errors.is_empty() };
     validate_spec(new_spec, &path, occasion, errors);

@@ -14,12 +14,6 @@ const SUBDOMAIN_RULE: &str = "a lowercase RFC 1123 subdomain must consist of low
 const LABEL_1035_RULE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with \
     an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for \
     validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-const QUALIFIED_RULE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with \
-    an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-const LABEL_VALUE_RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' \
-    or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex \
-    used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const CONFIG_KEY_RULE: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. \
     'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const ENV_NAME_RULE: &str =
@@ -48,13 +42,6 @@ fn is_label(text: &str) -> bool {
     let bytes = text.as_bytes();
     matches!((bytes.first(), bytes.last()), (Some(&first), Some(&last)) if is_lower_alnum(first) && is_lower_alnum(last))
         && bytes.iter().all(|&byte| is_lower_alnum(byte) || byte == b'-')
-}
-
-/// Letters, digits and `-_.` in between; empty is not.
-fn is_qualified_part(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    matches!((bytes.first(), bytes.last()), (Some(first), Some(last)) if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric())
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
 fn collect(problems: impl IntoIterator<Item = (bool, String)>) -> Vec<String> {
@@ -95,39 +82,12 @@ pub fn path_segment(name: &str) -> Vec<String> {
 
 /// Key of a label, a finalizer, a resource: `[prefix/]name`.
 pub fn qualified_name(name: &str) -> Vec<String> {
-    let (prefix, part) = match name.split_once('/') {
-        None => (None, name),
-        Some((prefix, part)) if !part.contains('/') => (Some(prefix), part),
-        Some(_) => {
-            return vec![format!(
-                "a qualified name {QUALIFIED_RULE} with an optional DNS subdomain prefix and '/' (e.g. \
-                 'example.com/MyName')"
-            )];
-        }
-    };
-    let mut problems = Vec::new();
-    if let Some(prefix) = prefix {
-        if prefix.is_empty() {
-            problems.push("prefix part must be non-empty".to_owned());
-        } else {
-            problems.extend(dns_subdomain(prefix).into_iter().map(|text| format!("prefix part {text}")));
-        }
-    }
-    if part.is_empty() {
-        problems.push("name part must be non-empty".to_owned());
-    } else if part.len() > LABEL_LEN_MAX {
-        problems.push(format!("name part {}", too_long(LABEL_LEN_MAX)));
-    }
-    if !is_qualified_part(part) {
-        problems.push(format!("name part {QUALIFIED_RULE}"));
-    }
-    problems
+    meta::selector::qualified_name_problems(name)
 }
 
 /// Value of a label: at most 63, may be empty.
 pub fn label_value(value: &str) -> Vec<String> {
-    let fits = value.is_empty() || is_qualified_part(value);
-    collect([(value.len() > LABEL_LEN_MAX, too_long(LABEL_LEN_MAX)), (!fits, LABEL_VALUE_RULE.to_owned())])
+    meta::selector::label_value_problems(value)
 }
 
 /// Key of a config map or secret (K-29).

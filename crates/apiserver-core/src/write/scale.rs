@@ -1,11 +1,11 @@
 //! The `/scale` subresource (V-133, A-46 to A-50).
 
-use meta::Status;
+use meta::{LabelSelector, Status};
 use serde_json::{Value, json};
 
 use crate::kinds::KindDef;
 use crate::tree::{at, int, member, object_mut, text};
-use crate::validate::{Errors, Path, selector};
+use crate::validate::{Errors, Path};
 
 /// The `autoscaling/v1 Scale` of a stateful set (or any kind with `spec.replicas` and `spec.selector`).
 pub fn scale_of(object: &Value) -> Value {
@@ -27,7 +27,8 @@ pub fn scale_of(object: &Value) -> Value {
     if let Some(replicas) = int(member(object, "spec"), "replicas").filter(|replicas| *replicas != 0) {
         scale["spec"]["replicas"] = replicas.into();
     }
-    let query = selector::to_query(at(object, &["spec", "selector"]));
+    let selector = LabelSelector::from_object(at(object, &["spec", "selector"]));
+    let query = selector.map_or_else(|_| String::new(), |selector| selector.to_string());
     if !query.is_empty() {
         scale["status"]["selector"] = query.into();
     }

@@ -31,7 +31,7 @@ pub fn qualified_name_problems(text: &str) -> Vec<String> {
             problems.push("prefix part must be non-empty".to_owned());
         } else {
             if prefix.len() > PREFIX_BYTES_MAX {
-                problems.push(format!("prefix part must be no more than {PREFIX_BYTES_MAX} characters"));
+                problems.push(format!("prefix part must be no more than {PREFIX_BYTES_MAX} bytes"));
             }
             if !is_subdomain(prefix) {
                 problems.push(format!("prefix part {SUBDOMAIN_RULE}"));
@@ -41,7 +41,7 @@ pub fn qualified_name_problems(text: &str) -> Vec<String> {
     if name.is_empty() {
         problems.push("name part must be non-empty".to_owned());
     } else if name.len() > NAME_BYTES_MAX {
-        problems.push(format!("name part must be no more than {NAME_BYTES_MAX} characters"));
+        problems.push(format!("name part must be no more than {NAME_BYTES_MAX} bytes"));
     }
     if !is_name(name) {
         problems.push(format!("name part {NAME_RULE}"));
