@@ -109,6 +109,8 @@ fn every_subresource_and_column_has_a_name_and_discovery_order() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// No text in any place of a manifest makes the server panic, and what it accepts it reads back.
     #[test]
     fn no_text_anywhere_breaks_the_server(text in "\\PC{0,70}", place in 0..14_usize) {
