@@ -110,6 +110,8 @@ pub(crate) struct Ended {
 #[derive(Clone, Debug)]
 struct Kill {
     deadline: Timestamp,
+    /// End of the time that `SIGTERM` gets after a hook; the deadline is not moved before it.
+    window_end: Option<Timestamp>,
     step: KillStep,
 }
 
@@ -633,6 +635,15 @@ impl Container {
     /// Makes the last instance one that was found dead.
     pub(crate) fn adopt_ended(&mut self, id: String, attempt: u32, exit: Exit, image_id: String) {
         self.attempts = self.attempts.max(attempt + 1);
+        if let Current::Ended(known) = &mut self.current
+            && known.id == id
+        {
+            // The API only knows that it ran; the machine knows how it ended.
+            if known.exit.cause == ExitCause::Sandbox {
+                known.exit = exit;
+            }
+            return;
+        }
         if let Current::Ended(older) = std::mem::replace(&mut self.current, Current::None) {
             self.last = Some(older);
         }
@@ -714,8 +725,11 @@ impl Alive {
 
     fn kill_by(&mut self, deadline: Timestamp) {
         match &mut self.kill {
-            Some(kill) => kill.deadline = kill.deadline.min(deadline),
-            None => self.kill = Some(Kill { deadline, step: KillStep::Begin }),
+            Some(kill) => {
+                let earliest = kill.window_end.map_or(deadline, |end| deadline.max(end));
+                kill.deadline = kill.deadline.min(earliest);
+            }
+            None => self.kill = Some(Kill { deadline, window_end: None, step: KillStep::Begin }),
         }
     }
 
@@ -782,6 +796,7 @@ impl Alive {
             KillStep::Begin | KillStep::Hook { .. } => {
                 if has_hook {
                     kill.deadline = kill.deadline.max(after(now, TERM_WINDOW));
+                    kill.window_end = Some(kill.deadline);
                 }
                 kill.step = KillStep::Terminated;
                 out.push(Action::Terminate { container, id });

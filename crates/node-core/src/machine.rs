@@ -140,10 +140,7 @@ impl PodMachine {
                 Ok(started_at) => {
                     container.adopt_ended(one.id, one.attempt, lost(Some(started_at), now), image_id);
                 }
-                Err(exit) if container.current_id() != Some(one.id.as_str()) => {
-                    container.adopt_ended(one.id, one.attempt, exit, image_id);
-                }
-                Err(_) => {}
+                Err(exit) => container.adopt_ended(one.id, one.attempt, exit, image_id),
             }
         }
         match found.sandbox {

@@ -36,6 +36,7 @@ pub(crate) struct Probe {
     well: bool,
     ever_well: bool,
     has_begun: bool,
+    has_failed: bool,
     successes: u32,
     failures: u32,
     next_regular: Timestamp,
@@ -70,6 +71,7 @@ impl Probe {
             well,
             ever_well: well && kind != ProbeKind::Liveness,
             has_begun: false,
+            has_failed: false,
             successes: 0,
             failures: 0,
             next_regular: first,
@@ -146,8 +148,11 @@ impl Probe {
             return (Verdict::Same, false);
         }
         self.failures += 1;
+        // The very first try comes when the program has hardly begun: its failure is no news.
+        let tell = self.kind == ProbeKind::Liveness || self.has_failed || self.ever_well;
+        self.has_failed = true;
         if self.failures < self.failure_threshold {
-            return (Verdict::Same, true);
+            return (Verdict::Same, tell);
         }
         let was_well = std::mem::replace(&mut self.well, false);
         // A liveness or startup probe that reaches its threshold asks for a restart even if it never was well.
@@ -155,6 +160,6 @@ impl Probe {
         if failing {
             self.failures = 0;
         }
-        (if failing { Verdict::Failing } else { Verdict::Same }, true)
+        (if failing { Verdict::Failing } else { Verdict::Same }, tell || failing)
     }
 }
