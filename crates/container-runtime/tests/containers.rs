@@ -211,18 +211,18 @@ async fn last_words_come_back_with_the_exit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_of_a_pod_share_network_ipc_and_host_name_but_not_processes() {
-    let mut f = Fixture::new().await;
-    let script = "for n in net ipc uts mnt pid cgroup; do readlink /proc/self/ns/$n; done; hostname; ip addr show lo | grep -c LOOPBACK,UP";
+    let f = Fixture::new().await;
+    let script = "for n in net ipc uts mnt pid cgroup; do readlink /proc/self/ns/$n; done; hostname; ip addr show lo | grep -c LOOPBACK,UP; echo end; sleep 1000";
     for id in ["a", "b"] {
         let spec = f.container(id, script);
         f.start("p", spec).await;
-        f.exit_of(id).await;
+        f.wait_for_log(id, "end").await;
     }
     let (a, b) = (f.logged("a"), f.logged("b"));
     let (a, b): (Vec<&str>, Vec<&str>) = (a.lines().collect(), b.lines().collect());
     assert_eq!(a[..3], b[..3]);
     assert!((3..5).all(|i| a[i] != b[i]), "{a:?} {b:?}");
-    assert_eq!(a[6..], ["p", "1"]);
+    assert_eq!(a[6..], ["p", "1", "end"]);
     let host = std::fs::read_link("/proc/self/ns/net").unwrap();
     assert_ne!(a[0], host.to_str().unwrap());
     f.close().await;

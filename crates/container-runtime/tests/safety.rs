@@ -247,16 +247,20 @@ async fn nobody_can_write_to_our_program_through_a_process_of_ours() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zygote_that_was_killed_is_replaced() {
     let f = Fixture::new().await;
-    let own = std::process::id();
-    let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-    let all = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    let all = all.map(|t| std::fs::read_to_string(t.path().join("children")).unwrap_or_default()).collect::<String>();
-    let zygotes: Vec<u32> = format!("{children} {all}").split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
-    let ours = zygotes.into_iter().find(|pid| {
-        // Tests of one program run at the same time: this one's is the youngest.
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "rs-zygote")
-    });
-    f.kill_process(ours.expect("a zygote"));
+    f.runtime.run_sandbox(f.pod("before")).await.unwrap();
+    // Tests of one program run at the same time: whose zygote it is does not matter, each has to bear it.
+    let own = format!(" {} ", std::process::id());
+    let is_ours = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.split_once(") ").is_some_and(|(name, rest)| name.ends_with("(rs-zygote") && rest[1..].starts_with(&own))
+    };
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let zygotes: Vec<u32> = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).collect();
+    assert!(!zygotes.is_empty());
+    for pid in zygotes {
+        // Another test's may have ended by itself.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL);
+    }
     for name in ["a", "b"] {
         f.runtime.run_sandbox(f.pod(name)).await.unwrap();
     }

@@ -43,8 +43,12 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Waits for the helper's first word.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Sandbox`] if the helper says what went wrong or is too slow, [`RuntimeError::Helper`] if nobody
+    /// is at the other end any more.
     pub(super) async fn greet(socket: OwnedFd, limit: Duration) -> Result<Self, RuntimeError> {
-        let broken = |why: String| RuntimeError::Sandbox { doing: "wait for the pod's helper".to_owned(), why };
+        let broken = |why: String| RuntimeError::Helper { doing: "wait for the pod's helper".to_owned(), why };
         let waiting = async {
             rustix::io::ioctl_fionbio(&socket, true)?;
             let socket = super::watch_fd(socket, Interest::READABLE | Interest::WRITABLE)?;
@@ -60,7 +64,10 @@ impl Connection {
         };
         let (socket, receiver, (message, fds)) = tokio::time::timeout(limit, waiting)
             .await
-            .map_err(|_| broken(format!("no word from it within {limit:?}")))?
+            .map_err(|_| RuntimeError::Sandbox {
+                doing: "wait for the pod's helper".to_owned(),
+                why: format!("no word from it within {limit:?}"),
+            })?
             .map_err(|error| broken(error.to_string()))?;
         match message {
             Message::Hello(hello) => {

@@ -143,11 +143,17 @@ impl LibcontainerRuntime {
         lock(&self.pods).get(uid).cloned().ok_or_else(|| RuntimeError::NoSandbox { pod: uid.clone() })
     }
 
-    /// Has the zygote fork a helper; a zygote that is gone is replaced once.
-    async fn spawn_helper(&self, request: Spawn) -> Result<OwnedFd, RuntimeError> {
+    /// Has the zygote fork a helper and waits for its first word. A zygote that is gone, or goes while it is being
+    /// asked, is replaced once.
+    async fn new_helper(&self, request: Spawn) -> Result<Connection, RuntimeError> {
         let first = lock(&self.zygote).as_ref().map(|zygote| zygote.spawn(&request));
         if let Some(Ok(socket)) = first {
-            return Ok(socket);
+            match Connection::greet(socket, HELLO_LIMIT).await {
+                Err(RuntimeError::Helper { why, .. }) => {
+                    tracing::warn!(why, "a helper ended without a word; trying again")
+                }
+                other => return other,
+            }
         }
         let old = lock(&self.zygote).take();
         let program = self.config.program.clone();
@@ -159,7 +165,7 @@ impl LibcontainerRuntime {
         };
         let (zygote, socket) = blocking("start the helper process", start).await?;
         *lock(&self.zygote) = Some(zygote);
-        Ok(socket)
+        Connection::greet(socket, HELLO_LIMIT).await
     }
 
     async fn ask(&self, pod: &PodEntry, body: RequestBody, fds: Vec<OwnedFd>) -> Result<Answer, RuntimeError> {
@@ -181,20 +187,20 @@ impl LibcontainerRuntime {
         result.map_err(|refusal| refusal.into_error(&pod.uid, container, doing))
     }
 
-    /// Takes away what a sandbox that never lived has left, unless there are records of one before it.
+    /// Takes away what a sandbox that never lived has left, but not the records of one before it.
     async fn give_up(&self, pod: &PodEntry) {
-        if !pod.status().containers.is_empty() {
-            return;
-        }
+        let fresh = pod.status().containers.is_empty();
         let (cgroups, group, dir) = (Arc::clone(&self.cgroups), pod.cgroup.clone(), pod.dir.clone());
         let removed = blocking("remove a sandbox", move || {
             cgroups.kill(&group, POD_KILL_LIMIT);
-            remove_pod(&cgroups, &group, &dir)
+            if fresh { remove_pod(&cgroups, &group, &dir) } else { Ok(()) }
         });
         if let Err(error) = removed.await {
             tracing::warn!(pod = %pod.uid, %error, "rests of a sandbox cannot be removed");
         }
-        lock(&self.pods).remove(&pod.uid);
+        if fresh {
+            lock(&self.pods).remove(&pod.uid);
+        }
     }
 
     async fn kill(&self, pod: &PodEntry) {
@@ -281,11 +287,7 @@ impl Runtime for LibcontainerRuntime {
             logs: self.config.logs,
             spec,
         };
-        let greeted = match self.spawn_helper(request).await {
-            Ok(socket) => Connection::greet(socket, HELLO_LIMIT).await,
-            Err(error) => Err(error),
-        };
-        match greeted {
+        match self.new_helper(request).await {
             Ok(connection) => Ok(self.attach(&pod, connection, Some(record))),
             Err(error) => {
                 self.give_up(&pod).await;

@@ -11,6 +11,11 @@ use crate::config::LogLimits;
 /// Longest piece of a line in one log line; the rest follows in further lines, all but the last tagged `P`.
 const LINE_BYTES_MAX: usize = 16 * 1024;
 
+/// Reads from one container in one turn of the loop.
+const PIECES_PER_TURN: usize = 8;
+/// Reads after a container's end: more than its pipes can hold (a pipe holds at most 1 MiB unless root changes that).
+const PIECES_AT_END: usize = 256;
+
 /// One of a container's two output streams.
 pub(super) struct Stream {
     name: &'static str,
@@ -45,11 +50,18 @@ impl LogWriter {
         self.streams.iter().map(|s| s.fd.as_fd())
     }
 
-    /// Writes what the streams hold now. A stream that has ended is closed. A disk that refuses loses lines, never
-    /// blocks the container.
+    /// Writes what the streams hold now, a bounded part of it, so that a loud container does not hold up the others.
+    /// A stream that has ended is closed. A disk that refuses loses lines, never blocks the container.
     pub(super) fn pump(&mut self, buffer: &mut [u8]) {
+        self.take_pieces(buffer, PIECES_PER_TURN);
+    }
+
+    fn take_pieces(&mut self, buffer: &mut [u8], pieces_max: usize) {
         let mut index = 0;
-        while index < self.streams.len() {
+        for _ in 0..pieces_max {
+            if index == self.streams.len() {
+                return;
+            }
             match rustix::io::read(&self.streams[index].fd, &mut *buffer) {
                 Ok(0) => self.close(index),
                 Ok(count) => self.take(index, &buffer[..count]),
@@ -62,7 +74,7 @@ impl LogWriter {
 
     /// Writes what is left after the container's end, and closes the log.
     pub(super) fn finish(&mut self, buffer: &mut [u8]) {
-        self.pump(buffer);
+        self.take_pieces(buffer, PIECES_AT_END);
         while !self.streams.is_empty() {
             self.close(0);
         }
