@@ -5,7 +5,7 @@
 //! slot (C-36); `status.currentReplicas` is counted honestly when an outdated pod is deleted (C-80); conditions in the
 //! status that others wrote are left alone (C-76); a stale claim is waited for with a look again (C-62); a lapsed pod
 //! reference on a claim is taken off when the policy says Retain (C-69, S5); a Service that does not exist is noted
-//! (H-17, U-19). Start with [`plan`].
+//! (H-17, U-19); a pod that ended within seconds of its creation is replaced a little later (L2, H-11). Start with [`plan`].
 
 mod claims;
 mod plan;
@@ -30,8 +30,8 @@ pub use report::{Failure, report};
 pub use revision::{RevisionData, template_of};
 pub use view::{
     CREATIONS_MAX, ClaimFacts, ClaimTemplate, Labels, Ordinal, Owner, POD_INDEX_LABEL, POD_NAME_LABEL, Phase, PodFacts,
-    PodManagement, REVISION_LABEL, ReadError, Retention, RetentionPolicy, RevisionFacts, RollingUpdate, SetFacts,
-    Share, StatusFacts, UpdateStrategy, View, missing_slots, wanted_claims,
+    PodManagement, REPLACEMENT_AGE_SECS_MIN, REVISION_LABEL, ReadError, Retention, RetentionPolicy, RevisionFacts,
+    RollingUpdate, SetFacts, Share, StatusFacts, UpdateStrategy, View, missing_slots, wanted_claims,
 };
 
 use slots::Walk;
@@ -53,7 +53,7 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
     if scaled {
         update::roll(&mut walk);
     }
-    let Walk { batches, waits, mut notes, outdated, retry, .. } = walk;
+    let Walk { batches, waits, mut notes, outdated, retry, look_again, .. } = walk;
     if !view.service_exists {
         notes.push(report::service_missing(set));
     }
@@ -67,6 +67,7 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
         .filter(|pod| pod.is_ready())
         .filter_map(|pod| pod.available_from(set.min_ready_secs))
         .filter(|from| *from > now)
+        .chain(look_again)
         .min();
     Plan {
         tidy: revision::surplus(view, &live),

@@ -158,6 +158,8 @@ pub enum Fact {
     NotAvailable(Ordinal, Timestamp),
     /// This pod is going away.
     Terminating(Ordinal),
+    /// This pod has ended so soon after it was made that it is replaced only at this time.
+    EndedEarly(Ordinal, Timestamp),
     /// This slot has no pod yet.
     Missing(Ordinal),
     /// As many pods are unavailable as may be.
@@ -229,6 +231,7 @@ impl Fact {
             Self::NotReady(ordinal) => format!("{} is not ready", pod(ordinal)),
             Self::NotAvailable(ordinal, until) => format!("{} is not available before {until}", pod(ordinal)),
             Self::Terminating(ordinal) => format!("{} is stopping", pod(ordinal)),
+            Self::EndedEarly(ordinal, until) => format!("{} ended at once and is replaced at {until}", pod(ordinal)),
             Self::Missing(ordinal) => format!("{} does not exist yet", pod(ordinal)),
             Self::OnDelete(ordinal) => format!("{} is updated when somebody deletes it", pod(ordinal)),
             Self::Partition(ordinal) => format!("{} is held back by the partition", pod(ordinal)),
@@ -260,6 +263,7 @@ impl fmt::Display for Fact {
             Self::NotReady(ordinal) => write!(f, "{ordinal} is not ready"),
             Self::NotAvailable(ordinal, until) => write!(f, "{ordinal} is not available before {until}"),
             Self::Terminating(ordinal) => write!(f, "{ordinal} is terminating"),
+            Self::EndedEarly(ordinal, until) => write!(f, "{ordinal} ended at once and is replaced at {until}"),
             Self::Missing(ordinal) => write!(f, "{ordinal} does not exist"),
             Self::BudgetSpent { unavailable, allowed } => write!(f, "{unavailable} of {allowed} are unavailable"),
             Self::OnDelete(ordinal) => write!(f, "{ordinal} has to be deleted by somebody"),

@@ -32,6 +32,8 @@ pub(super) struct Walk<'v, 'a> {
     /// Names of pods that the plan deletes because their revision is not the wanted one.
     pub(super) outdated: Vec<&'v str>,
     pub(super) retry: bool,
+    /// When time alone lets something go on.
+    pub(super) look_again: Option<Timestamp>,
 }
 
 /// What a slot means for those above it.
@@ -55,6 +57,7 @@ impl<'v, 'a> Walk<'v, 'a> {
             notes: Vec::new(),
             outdated: Vec::new(),
             retry: false,
+            look_again: None,
         }
     }
 
@@ -153,11 +156,7 @@ impl<'v, 'a> Walk<'v, 'a> {
     fn slot(&mut self, ordinal: Ordinal) -> Slot {
         let Some(pod) = self.pods.get(&ordinal).copied() else { return Slot::Blocks(self.fill(ordinal)) };
         if pod.has_ended() {
-            self.wait(Step::Replace(ordinal), Fact::Terminating(ordinal));
-            if pod.terminating {
-                return Slot::Blocks(Vec::new());
-            }
-            return Slot::Blocks(vec![Action::DeletePod { ordinal, pod: pod.target(), why: Why::Ended }]);
+            return Slot::Blocks(self.replace(ordinal, pod));
         }
         let mut actions = Vec::new();
         if pod.phase == Phase::Pending {
@@ -177,6 +176,21 @@ impl<'v, 'a> Walk<'v, 'a> {
             }
         }
         self.mend(ordinal, pod, actions)
+    }
+
+    /// Deletes a pod that has ended, so that the slot is filled anew once it is gone (C-42).
+    fn replace(&mut self, ordinal: Ordinal, pod: &PodFacts<'_>) -> Vec<Action> {
+        let from = pod.replaceable_from();
+        if !pod.terminating && from > self.now {
+            self.wait(Step::Replace(ordinal), Fact::EndedEarly(ordinal, from));
+            self.look_again = Some(self.look_again.map_or(from, |at| at.min(from)));
+            return Vec::new();
+        }
+        self.wait(Step::Replace(ordinal), Fact::Terminating(ordinal));
+        if pod.terminating {
+            return Vec::new();
+        }
+        vec![Action::DeletePod { ordinal, pod: pod.target(), why: Why::Ended }]
     }
 
     /// Why a pod is not yet what an ordered set waits for (C-47).

@@ -391,6 +391,10 @@ impl Phase {
     }
 }
 
+/// Youngest age, in seconds, at which a pod that has ended is replaced. A pod that a node refuses at once would else be
+/// made anew hundreds of times a second (L2, H-11). Creation times have whole seconds.
+pub const REPLACEMENT_AGE_SECS_MIN: i64 = 2;
+
 /// A pod near the set: owned by it, or an orphan that it would adopt.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PodFacts<'a> {
@@ -410,6 +414,8 @@ pub struct PodFacts<'a> {
     pub phase: Phase,
     /// Since when its Ready condition is True; `None` if it is not.
     pub ready_since: Option<Timestamp>,
+    /// When it was made, in whole seconds.
+    pub created: Option<Timestamp>,
     /// Deletion has begun.
     pub terminating: bool,
     /// Revision label; empty if missing (C-23).
@@ -439,6 +445,7 @@ impl<'a> PodFacts<'a> {
             selected: selects(set, labels),
             phase: Phase::of(status.and_then(|status| status.phase.as_deref()).unwrap_or_default()),
             ready_since: ready_since(pod),
+            created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
             terminating: is_terminating(&pod.metadata),
             revision: label(REVISION_LABEL),
             identity_matches: label(POD_NAME_LABEL) == name,
@@ -482,6 +489,12 @@ impl<'a> PodFacts<'a> {
     /// Ready for `min_ready_secs` (C-39).
     pub fn is_available(&self, min_ready_secs: i32, now: Timestamp) -> bool {
         self.available_from(min_ready_secs).is_some_and(|from| from <= now)
+    }
+
+    /// When a pod that has ended may be replaced: at the earliest [`REPLACEMENT_AGE_SECS_MIN`] after it was made.
+    pub fn replaceable_from(&self) -> Timestamp {
+        let age = jiff::SignedDuration::from_secs(REPLACEMENT_AGE_SECS_MIN);
+        self.created.and_then(|created| created.checked_add(age).ok()).unwrap_or(Timestamp::MIN)
     }
 
     /// Failed or Succeeded: it will never run again.

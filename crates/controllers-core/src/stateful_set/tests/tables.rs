@@ -4,7 +4,6 @@
 //! (`@new` is the template's, `@old` is the current one of a running update, `@other` an unknown one).
 
 use expect_test::{Expect, expect};
-use meta::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::revision::RevisionData;
@@ -149,6 +148,7 @@ fn add_pod(world: &mut World, clause: &str, new_name: &str) {
             "unlabelled" => pod["metadata"]["labels"]["app"] = json!("other"),
             "misnamed" => pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] = json!("x"),
             "terminating" => pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
+            "young" => pod["metadata"]["creationTimestamp"] = json!(seconds(world.now)),
             "no-volumes" => pod["spec"]["volumes"] = json!([]),
             word => assert!(word.starts_with("for="), "no such word: {word}"),
         }
@@ -956,5 +956,37 @@ fn a_name_with_leading_zeros_is_nobodys_slot() {
 fn an_absurd_number_of_replicas_makes_a_bounded_plan() {
     let plan = world("replicas=2147483647 parallel").plan();
     assert_eq!(plan.batches.iter().flatten().count(), super::super::CREATIONS_MAX);
-    let _settles = Timestamp::MIN;
+}
+
+#[test]
+fn a_pod_that_ended_at_once_is_replaced_a_little_later() {
+    check(
+        "replicas=2; 0 failed@new young",
+        expect![[r#"
+        replace 0 waits: 0 ended at once and is replaced at 2026-01-01T00:00:02Z
+        create 1 waits: 0 is not ready
+        look again at 2026-01-01T00:00:02Z"#]],
+    );
+}
+
+#[test]
+fn a_settled_set_of_a_thousand_is_looked_at_in_milliseconds() {
+    let clauses: Vec<String> = (0..1000).map(|ordinal| format!("{ordinal} ready@new")).collect();
+    let mut world = world(&format!("replicas=1000; {}", clauses.join("; ")));
+    let plan = world.plan();
+    world.obey(&plan);
+    let set = world.facts();
+    let pods: Vec<k8s_openapi::api::core::v1::Pod> =
+        world.pods.values().map(|pod| serde_json::from_value(pod.clone()).unwrap()).collect();
+    let revisions: Vec<k8s_openapi::api::apps::v1::ControllerRevision> =
+        world.revisions.values().map(|revision| serde_json::from_value(revision.clone()).unwrap()).collect();
+    let started = std::time::Instant::now();
+    let rounds: u32 = 50;
+    for _ in 0..rounds {
+        let view = super::super::View::of(&set, &pods, &[], &revisions, true);
+        assert!(super::super::plan(&view, world.now).is_settled());
+    }
+    let each = started.elapsed() / rounds;
+    println!("a settled set of 1000: {each:?} a look");
+    assert!(each < std::time::Duration::from_millis(50), "{each:?}");
 }
