@@ -134,30 +134,22 @@ impl Bed {
     }
 
     /// Waits until `seen` is true of the objects of a resource in `default`.
-    #[track_caller]
-    pub fn until<'b>(
-        &'b self,
-        resource: ResourceId,
-        what: &'b str,
-        seen: impl Fn(&[Value]) -> bool + 'b,
-    ) -> impl Future<Output = ()> + 'b {
-        async move {
-            let target = Collection::all(resource.clone());
-            let start = tokio::time::Instant::now();
-            loop {
-                let list = self.client.list(&target, &Selection::default()).await.unwrap();
-                let objects: Vec<Value> = list.items.iter().map(|object| Value::clone(object.tree())).collect();
-                let objects: Vec<Value> = objects
-                    .into_iter()
-                    .filter(|o| o["metadata"]["namespace"].is_null() || o["metadata"]["namespace"] == "default")
-                    .collect();
-                if seen(&objects) {
-                    return;
-                }
-                assert!(start.elapsed() < PATIENCE, "{what}: {:#}", json!(objects));
-                let mut watch = self.client.watch(&target, &Selection::default(), list.resource_version).await.unwrap();
-                let _ = tokio::time::timeout(PATIENCE, futures::StreamExt::next(&mut watch)).await;
+    pub async fn until(&self, resource: ResourceId, what: &str, seen: impl Fn(&[Value]) -> bool) {
+        let target = Collection::all(resource.clone());
+        let start = tokio::time::Instant::now();
+        loop {
+            let list = self.client.list(&target, &Selection::default()).await.unwrap();
+            let objects: Vec<Value> = list.items.iter().map(|object| Value::clone(object.tree())).collect();
+            let objects: Vec<Value> = objects
+                .into_iter()
+                .filter(|o| o["metadata"]["namespace"].is_null() || o["metadata"]["namespace"] == "default")
+                .collect();
+            if seen(&objects) {
+                return;
             }
+            assert!(start.elapsed() < PATIENCE, "{what}: {:#}", json!(objects));
+            let mut watch = self.client.watch(&target, &Selection::default(), list.resource_version).await.unwrap();
+            let _ = tokio::time::timeout(PATIENCE, futures::StreamExt::next(&mut watch)).await;
         }
     }
 
