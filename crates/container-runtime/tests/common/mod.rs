@@ -34,13 +34,31 @@ pub fn busybox_layer(dir: &Path) -> PathBuf {
     layer
 }
 
+/// The fixture's folder; with it goes everything of its cluster, however the test ends.
+pub struct TestDir {
+    dir: tempfile::TempDir,
+    cluster_id: String,
+}
+
+impl TestDir {
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        let _ = remove_everything(&self.cluster_id, &self.dir.path().join("state"));
+    }
+}
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 pub struct Fixture {
     pub runtime: LibcontainerRuntime,
     pub config: Config,
     pub layer: PathBuf,
-    pub dir: tempfile::TempDir,
+    pub dir: TestDir,
     pub events: mpsc::Receiver<RuntimeEvent>,
 }
 
@@ -49,6 +67,7 @@ impl Fixture {
         let dir = tempfile::Builder::new().prefix("rt-").tempdir_in("/var/tmp").unwrap();
         let layer = busybox_layer(dir.path());
         let id = format!("{:08x}", (std::process::id() << 8) + NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = TestDir { dir, cluster_id: id.clone() };
         let mut config = Config::new(id, dir.path().join("state"));
         config.program = PathBuf::from(env!("CARGO_BIN_EXE_runtime-helper"));
         let runtime = LibcontainerRuntime::open(config.clone()).await.unwrap();
@@ -182,7 +201,7 @@ impl Fixture {
         for pod in self.runtime.list().await.unwrap() {
             self.runtime.remove_sandbox(&pod.pod).await.unwrap();
         }
-        let Self { runtime, config, .. } = self;
+        let Self { runtime, config, dir: _dir, .. } = self;
         drop(runtime);
         let left = audit(&config.cluster_id, &config.state_dir).unwrap();
         assert!(left.is_empty(), "{left}");
