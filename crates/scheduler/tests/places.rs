@@ -1,0 +1,213 @@
+//! The scheduler against a real API server on a store in memory: what becomes of pods, conditions, events and claims.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use apiserver::{ApiServer, Config, Limits};
+use client::{Client, Collection, DeleteOptions, Object, Patch, Selection, WatchEvent, WriteOptions};
+use futures::StreamExt;
+use informer::{Informers, SystemClock};
+use meta::{ObjectId, ResourceId};
+use pki::{Pki, PkiRequest, ServingNames};
+use scheduler::Scheduler;
+use serde_json::{Value, json};
+use store::{MemoryDisk, MemoryEngine, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const PODS: ResourceId = ResourceId::of("", "v1", "pods");
+const NODES: ResourceId = ResourceId::of("", "v1", "nodes");
+const CLAIMS: ResourceId = ResourceId::of("", "v1", "persistentvolumeclaims");
+const CLASSES: ResourceId = ResourceId::of("storage.k8s.io", "v1", "storageclasses");
+const EVENTS: ResourceId = ResourceId::of("", "v1", "events");
+/// Longest wait for anything that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct World {
+    client: Arc<dyn Client>,
+    _scheduler: Scheduler,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let request = PkiRequest {
+            cluster_name: "test".to_owned(),
+            serving: ServingNames { dns: vec!["localhost".to_owned()], addresses: vec![Ipv4Addr::LOCALHOST.into()] },
+        };
+        let pki = Arc::new(Pki::open(folder.path(), &request, jiff::Timestamp::now()).unwrap());
+        let config = Config {
+            pki,
+            service_range: "10.0.0.0/24".parse().unwrap(),
+            advertise: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 6443),
+            admin_token: None,
+            event_ttl: Duration::from_secs(3600),
+            limits: Limits::STANDARD,
+        };
+        let store = Store::open(store::Config::standard(), MemoryEngine::open(&MemoryDisk::default())).unwrap();
+        let server = ApiServer::start(config, store).await.unwrap();
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let informers = Informers::new(server.client("system:roadstead"), tasks, cancel.clone());
+        let scheduler =
+            Scheduler::start(server.client("system:kube-scheduler"), informers, Arc::new(SystemClock), &cancel);
+        Self { client: server.client("admin"), _scheduler: scheduler, _folder: folder }
+    }
+
+    async fn create(&self, resource: ResourceId, body: Value) -> Arc<Object> {
+        let is_in_cluster = resource == NODES || resource == CLASSES;
+        let target =
+            if is_in_cluster { Collection::all(resource) } else { Collection::in_namespace(resource, "default") };
+        self.client.create(&target, None, body, &WriteOptions::default()).await.unwrap()
+    }
+
+    async fn node(&self, name: &str, cpu: &str, unschedulable: bool) {
+        let body = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": { "name": name, "labels": { "kubernetes.io/hostname": name } },
+            "spec": { "unschedulable": unschedulable },
+            "status": {
+                "allocatable": { "cpu": cpu, "memory": "64Gi", "pods": "2000" },
+                "capacity": { "cpu": cpu, "memory": "64Gi", "pods": "2000" },
+            },
+        });
+        self.create(NODES, body).await;
+    }
+
+    async fn pod(&self, name: &str, cpu: &str, claim: Option<&str>) {
+        let mut body = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
+            "spec": {
+                "automountServiceAccountToken": false,
+                "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }],
+            },
+        });
+        if let Some(claim) = claim {
+            body["spec"]["volumes"] = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": claim } }]);
+        }
+        self.create(PODS, body).await;
+    }
+
+    /// Waits until `count` objects of a resource satisfy `wanted`, and gives them.
+    async fn wait(&self, resource: ResourceId, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Arc<Value>> {
+        let target = Collection::all(resource.clone());
+        let found = tokio::time::timeout(PATIENCE, async {
+            let list = self.client.list(&target, &Selection::default()).await.unwrap();
+            let mut watch = self.client.watch(&target, &Selection::default(), list.resource_version).await.unwrap();
+            let mut found: BTreeMap<String, Arc<Value>> = list
+                .items
+                .iter()
+                .filter(|item| wanted(item.tree()))
+                .map(|item| (item.name().to_owned(), Arc::clone(item.tree())))
+                .collect();
+            while found.len() < count {
+                match watch.next().await.unwrap().unwrap() {
+                    WatchEvent::Added(object) | WatchEvent::Modified(object) if wanted(object.tree()) => {
+                        found.insert(object.name().to_owned(), Arc::clone(object.tree()));
+                    }
+                    _ => {}
+                }
+            }
+            found.into_values().collect()
+        });
+        found.await.unwrap_or_else(|_| panic!("{count} {resource} did not come to be as wanted"))
+    }
+}
+
+fn node_of(pod: &Value) -> &str {
+    pod["spec"]["nodeName"].as_str().unwrap_or_default()
+}
+
+fn condition(pod: &Value) -> Value {
+    let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.into_iter().find(|c| c["type"] == "PodScheduled").unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_is_bound_and_an_event_says_so() {
+    let world = World::start().await;
+    world.node("n1", "4", false).await;
+    world.pod("a", "100m", None).await;
+    let pods = world.wait(PODS, 1, |pod| node_of(pod) == "n1").await;
+    assert_eq!(condition(&pods[0])["status"], "True");
+    let events = world.wait(EVENTS, 1, |event| event["reason"] == "Scheduled").await;
+    assert_eq!(events[0]["message"], "Successfully assigned default/a to n1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_fits_nowhere_says_why_and_is_bound_once_it_fits() {
+    let world = World::start().await;
+    world.node("n1", "4", true).await;
+    world.pod("a", "100m", None).await;
+    let why = "0/1 nodes are available: 1 node(s) were unschedulable.";
+    let pods = world.wait(PODS, 1, |pod| condition(pod)["message"] == why).await;
+    let told = condition(&pods[0]);
+    assert_eq!((&told["status"], &told["reason"]), (&json!("False"), &json!("Unschedulable")));
+    let events = world.wait(EVENTS, 1, |event| event["reason"] == "FailedScheduling").await;
+    assert_eq!((&events[0]["message"], &events[0]["type"]), (&json!(why), &json!("Warning")));
+    let uncordon = Patch::Merge(json!({ "spec": { "unschedulable": null } }));
+    world.client.patch(&ObjectId::cluster(NODES, "n1"), None, uncordon, &WriteOptions::default()).await.unwrap();
+    world.wait(PODS, 1, |pod| node_of(pod) == "n1" && condition(pod)["status"] == "True").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_pod_makes_room_for_the_next() {
+    let world = World::start().await;
+    world.node("n1", "1", false).await;
+    world.pod("a", "1", None).await;
+    world.wait(PODS, 1, |pod| node_of(pod) == "n1").await;
+    world.pod("b", "1", None).await;
+    world.wait(PODS, 1, |pod| condition(pod)["message"] == "0/1 nodes are available: 1 Insufficient cpu.").await;
+    let now = DeleteOptions { grace_period_secs: Some(0), ..DeleteOptions::default() };
+    world.client.delete(&ObjectId::namespaced(PODS, "default", "a"), &now).await.unwrap();
+    world.wait(PODS, 1, |pod| node_of(pod) == "n1" && pod["metadata"]["name"] == "b").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_learns_its_node_before_the_pod_is_bound() {
+    let world = World::start().await;
+    world.node("n1", "4", false).await;
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": "late" },
+        "provisioner": "example.com/x", "volumeBindingMode": "WaitForFirstConsumer",
+    });
+    world.create(CLASSES, class).await;
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "data" },
+        "spec": {
+            "storageClassName": "late", "accessModes": ["ReadWriteOnce"],
+            "resources": { "requests": { "storage": "1Gi" } },
+        },
+    });
+    world.create(CLAIMS, claim).await;
+    world.pod("a", "100m", Some("data")).await;
+    let selected = |claim: &Value| claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] == "n1";
+    world.wait(CLAIMS, 1, selected).await;
+    let pod = world.client.get(&ObjectId::namespaced(PODS, "default", "a")).await.unwrap();
+    assert_eq!(node_of(pod.tree()), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_pods_at_once_are_all_bound_and_no_node_gets_too_many() {
+    const COUNT: usize = 1_000;
+    let world = World::start().await;
+    for name in ["n1", "n2", "n3"] {
+        world.node(name, "350", false).await;
+    }
+    let begin = Instant::now();
+    let creates = (0..COUNT).map(|i| {
+        let world = &world;
+        async move { world.pod(&format!("p{i}"), "1", None).await }
+    });
+    futures::stream::iter(creates).buffer_unordered(64).collect::<Vec<_>>().await;
+    let created = begin.elapsed();
+    let pods = world.wait(PODS, COUNT, |pod| !node_of(pod).is_empty()).await;
+    println!("{COUNT} pods created in {created:?}, all bound {:?} later", begin.elapsed() - created);
+    for node in ["n1", "n2", "n3"] {
+        let count = pods.iter().filter(|pod| node_of(pod) == node).count();
+        assert!((300..=350).contains(&count), "{node} has {count}");
+    }
+}
