@@ -313,3 +313,94 @@ async fn the_server_describes_itself() {
     assert_eq!(server.get(&url).await.header("cache-control"), "public, immutable");
     assert!(String::from_utf8_lossy(&server.get("/metrics").await.body).contains("store_revision"));
 }
+
+#[tokio::test]
+async fn an_applied_configuration_owns_its_fields_and_equal_values_change_nothing() {
+    let server = TestServer::start().await;
+    let path = "/apis/apps/v1/namespaces/default/statefulsets/web";
+    let config = |replicas: u32, memory: &str| {
+        json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web"},
+            "spec": {
+                "replicas": replicas, "serviceName": "web", "selector": {"matchLabels": {"a": "b"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [
+                    {"name": "c", "image": "i", "resources": {"limits": {"memory": memory}}}
+                ]}},
+            },
+        })
+    };
+    let apply = async |manager: &str, config: Value| {
+        server.patch(&format!("{path}?fieldManager={manager}"), "apply-patch+yaml", &config).await
+    };
+    assert_eq!(server.patch(path, "apply-patch+yaml", &config(1, "1Gi")).await.status, 422, "no manager");
+    let created = apply("one", config(1, "1024Mi")).await;
+    assert_eq!(created.status, 201, "{:?}", created.body);
+    let created = created.json();
+    assert_eq!(created["metadata"]["managedFields"][0]["manager"], "one");
+    let again = apply("one", config(1, "1Gi")).await;
+    assert_eq!((again.status.as_u16(), version(&again.json())), (200, version(&created)));
+    let conflict = apply("two", config(2, "1Gi")).await;
+    assert_eq!(conflict.status, 409);
+    assert_eq!(conflict.json()["details"]["causes"][0]["field"], ".spec.replicas");
+    let forced =
+        server.patch(&format!("{path}?fieldManager=two&force=true"), "apply-patch+yaml", &config(2, "1Gi")).await;
+    assert_eq!((forced.status.as_u16(), forced.json()["spec"]["replicas"].clone()), (200, json!(2)));
+    let mut unknown = config(2, "1Gi");
+    unknown["spec"]["foo"] = json!(1);
+    let refused = apply("two", unknown).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.json()["message"].as_str().unwrap().contains(".spec.foo: field not declared in schema"));
+}
+
+#[tokio::test]
+async fn a_scale_is_read_and_written_on_its_own() {
+    let server = TestServer::start().await;
+    let sets = "/apis/apps/v1/namespaces/default/statefulsets";
+    let set = json!({
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": 3, "serviceName": "web", "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+        },
+    });
+    assert_eq!(server.post(sets, &set).await.status, 201);
+    let path = format!("{sets}/web/scale");
+    let scale = server.get(&path).await.json();
+    assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(3)));
+    let patched = server.patch(&path, "merge-patch+json", &json!({"spec": {"replicas": 5}})).await;
+    assert_eq!((patched.status.as_u16(), patched.json()["spec"]["replicas"].clone()), (200, json!(5)));
+    let set = server.get(&format!("{sets}/web")).await.json();
+    assert_eq!((&set["spec"]["replicas"], &set["metadata"]["generation"]), (&json!(5), &json!(2)));
+    let negative = server.patch(&path, "merge-patch+json", &json!({"spec": {"replicas": -1}})).await;
+    assert_eq!(negative.status, 422);
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once_and_evicted() {
+    let server = TestServer::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let created = server.post(pods, &pod).await;
+    assert_eq!(created.status, 201, "{:?}", created.body);
+    assert_eq!(created.json()["spec"]["serviceAccountName"], "default", "the namespace came with its account");
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+    assert_eq!(server.post(&format!("{pods}/p/binding"), &binding).await.status, 201);
+    assert_eq!(server.post(&format!("{pods}/p/binding"), &binding).await.status, 409);
+    let status = json!({"status": {"phase": "Running"}, "spec": {"nodeName": "n2"}});
+    let patched = server.patch(&format!("{pods}/p/status"), "strategic-merge-patch+json", &status).await.json();
+    assert_eq!((&patched["status"]["phase"], &patched["spec"]["nodeName"]), (&json!("Running"), &json!("n1")));
+    let eviction = json!({"metadata": {"name": "p"}, "kind": "Eviction", "apiVersion": "policy/v1"});
+    assert_eq!(server.post(&format!("{pods}/p/eviction"), &eviction).await.status, 201);
+    assert_eq!(server.get(&format!("{pods}/p")).await.json()["metadata"]["deletionGracePeriodSeconds"], 30);
+    assert_eq!(server.delete(&format!("{pods}/p?gracePeriodSeconds=0")).await.status, 200);
+    assert_eq!(server.get(&format!("{pods}/p")).await.status, 404);
+}
+
+#[tokio::test]
+async fn an_administrator_may_act_as_somebody_else() {
+    let server = TestServer::start().await;
+    let asked = ["Impersonate-User: system:anonymous"];
+    assert_eq!(server.call("GET", CONFIG_MAPS, &asked, "").await.status, 403);
+    assert_eq!(server.call("GET", CONFIG_MAPS, &["Impersonate-User: jane"], "").await.status, 200);
+    assert_eq!(server.call("GET", CONFIG_MAPS, &["Impersonate-Group: x"], "").await.status, 400);
+}

@@ -18,12 +18,13 @@ pub struct Object {
     /// The JSON text.
     pub json: Bytes,
     tree: OnceLock<Arc<Value>>,
+    encoded: OnceLock<Option<Bytes>>,
 }
 
 impl Object {
     /// An object from its stored bytes.
     pub fn new(resource_version: ResourceVersion, json: Bytes) -> Self {
-        Self { resource_version, json, tree: OnceLock::new() }
+        Self { resource_version, json, tree: OnceLock::new(), encoded: OnceLock::new() }
     }
 
     /// The decoded tree; decoded at most once.
@@ -34,6 +35,12 @@ impl Object {
         self.tree.get_or_init(|| {
             Arc::new(serde_json::from_slice(&self.json).expect("stored objects are JSON that we wrote"))
         })
+    }
+
+    /// The object in another encoding, made by `make` at most once: what a crowd of watchers is sent. All callers make
+    /// the same one; `None` if the kind has none.
+    pub fn encoded(&self, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
+        self.encoded.get_or_init(make).clone()
     }
 
     /// A typed view, for controllers.

@@ -81,6 +81,12 @@ pub fn encode_one(def: &KindDef, object: &Object, shape: &Shape, columns: bool) 
     let Representation { encoding, projection, pretty } = shape.representation;
     match projection {
         Projection::Whole if encoding == Encoding::Json && !pretty => (encoding.content_type(), object.json.clone()),
+        Projection::Whole if encoding == Encoding::Protobuf => {
+            match object.encoded(|| protobuf::encode(object.tree()).ok().map(Bytes::from)) {
+                Some(bytes) => (encoding.content_type(), bytes),
+                None => encode_text(object.tree().as_ref(), shape.representation),
+            }
+        }
         Projection::Whole => encode(object.tree().as_ref(), shape.representation),
         Projection::Table(version) => {
             let metadata = ListMeta { resource_version: object.resource_version.to_string(), ..ListMeta::default() };

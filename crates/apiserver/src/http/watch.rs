@@ -1,5 +1,6 @@
 //! A watch over HTTP: changes as a stream of frames (V-75 to V-85, V-95 to V-101).
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use store_core::Revision;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::changes::{Change, Changes};
 use crate::http::respond::{Shape, core_version, encode, encode_one};
@@ -73,7 +74,9 @@ pub struct Feed {
     deadline: Instant,
     next_bookmark: Instant,
     last_bookmark_sent: bool,
-    cancel: CancellationToken,
+    /// Fires at the next bookmark or at the end; set anew only when that changes.
+    alarm: Pin<Box<Sleep>>,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     ended: bool,
     _counted: Counted,
 }
@@ -90,10 +93,13 @@ pub fn response(changes: Changes, watch: WatchShape, cancel: CancellationToken, 
         deadline: now + Duration::from_secs(secs),
         next_bookmark: now + BOOKMARK_INTERVAL,
         last_bookmark_sent: false,
-        cancel,
+        alarm: Box::pin(tokio::time::sleep_until(now)),
+        cancelled: Box::pin(cancel.cancelled_owned()),
         ended: false,
         _counted: open,
     };
+    let mut feed = Box::new(feed);
+    feed.set_alarm(now);
     let stream = futures::stream::unfold(feed, |mut feed| async move {
         let piece = feed.next().await?;
         Some((Ok::<_, std::convert::Infallible>(piece), feed))
@@ -121,11 +127,6 @@ impl Feed {
             return None;
         }
         loop {
-            let alarm = if self.bookmarks && !self.last_bookmark_sent {
-                self.next_bookmark.min(self.deadline - LAST_BOOKMARK_MARGIN.min(self.deadline - Instant::now()))
-            } else {
-                self.deadline
-            };
             tokio::select! {
                 biased;
                 changes = self.changes.next() => match changes {
@@ -135,22 +136,28 @@ impl Feed {
                         return Some(self.frames.error(&status));
                     }
                 },
-                () = self.cancel.cancelled() => return None,
-                () = tokio::time::sleep_until(alarm) => {}
+                () = self.cancelled.as_mut() => return None,
+                () = self.alarm.as_mut() => {}
             }
             let now = Instant::now();
             if now >= self.deadline {
                 return None;
             }
-            if !self.bookmarks || now < alarm {
-                continue;
-            }
             self.last_bookmark_sent = now + LAST_BOOKMARK_MARGIN >= self.deadline;
             self.next_bookmark = now + BOOKMARK_INTERVAL;
+            self.set_alarm(now);
             if let Some(revision) = self.changes.progress() {
                 return Some(self.frames.bookmark(revision, false));
             }
         }
+    }
+
+    /// The next bookmark, the last one shortly before the end, or the end.
+    fn set_alarm(&mut self, now: Instant) {
+        let last = self.deadline - LAST_BOOKMARK_MARGIN.min(self.deadline - now);
+        let alarm =
+            if self.bookmarks && !self.last_bookmark_sent { self.next_bookmark.min(last) } else { self.deadline };
+        self.alarm.as_mut().reset(alarm);
     }
 }
 

@@ -96,7 +96,10 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         server.serve(listener, pki.server_tls().unwrap());
-        Self { server, store, pki, address, _folder: folder }
+        let server = Self { server, store, pki, address, _folder: folder };
+        // The scenarios count config maps, and a namespace comes with one.
+        assert_eq!(server.delete(&format!("{CONFIG_MAPS}/kube-root-ca.crt")).await.status, 200);
+        server
     }
 
     pub async fn connect(&self) -> http1::SendRequest<Full<Bytes>> {
