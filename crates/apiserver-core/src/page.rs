@@ -41,7 +41,8 @@ impl ContinueToken {
     /// # Errors
     /// 400 with upstream's text.
     pub fn decode(token: &str) -> Result<Self, Status> {
-        let invalid = |why: String| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let invalid =
+            |why: String| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|error| invalid(error.to_string()))?;
         let wire: Wire = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         if wire.v != TOKEN_VERSION {
@@ -163,7 +164,10 @@ mod tests {
         }
         for (wire, why) in [
             (r#"{"v":"v0","rv":1,"start":"a"}"#, "server does not recognize this encoded version \"v0\""),
-            (r#"{"v":"meta.k8s.io/v1","start":"a"}"#, "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"),
+            (
+                r#"{"v":"meta.k8s.io/v1","start":"a"}"#,
+                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ),
             (r#"{"v":"meta.k8s.io/v1","rv":1}"#, "encoded start key empty (version meta.k8s.io/v1)"),
             (r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../a"}"#, "../a"),
         ] {

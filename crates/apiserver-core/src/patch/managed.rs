@@ -430,7 +430,8 @@ pub fn settle(live: &Value, new: &mut Value) -> bool {
             _ => new.get(name) == Some(value),
         }) && new.keys().all(|name| name == "resourceVersion" || live.contains_key(name))
     });
-    if same && let (Some(stored), Some(metadata)) = (live["metadata"].as_object(), new["metadata"].as_object_mut()) {
+    let record = new.get_mut("metadata").and_then(Value::as_object_mut);
+    if same && let (Some(stored), Some(metadata)) = (live["metadata"].as_object(), record) {
         for name in ["managedFields", "resourceVersion"] {
             match stored.get(name) {
                 Some(value) => metadata.insert(name.to_owned(), value.clone()),

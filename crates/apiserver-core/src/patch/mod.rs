@@ -8,6 +8,8 @@
 
 mod apply;
 mod fields;
+#[cfg(test)]
+mod fuzz;
 mod json;
 mod managed;
 mod merge;

@@ -42,9 +42,8 @@ impl FieldSelector {
         parts.sort_unstable();
         let mut terms = Vec::new();
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
-            let (label, equal, value) = split_term(part).ok_or_else(|| {
-                Status::bad_request(format!("invalid selector: '{text}'; can't understand '{part}'"))
-            })?;
+            let (label, equal, value) = split_term(part)
+                .ok_or_else(|| Status::bad_request(format!("invalid selector: '{text}'; can't understand '{part}'")))?;
             let value = unescape(value)?;
             let source = source(kind, label)?;
             terms.push(Term { label: label.to_owned(), source, equal, value });
@@ -263,10 +262,7 @@ mod tests {
             "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         );
         assert_eq!(refusal("Pod", "a"), "invalid selector: 'a'; can't understand 'a'");
-        assert_eq!(
-            refusal("Pod", "metadata.name=a=b"),
-            "invalid field selector: unescaped character in value: ="
-        );
+        assert_eq!(refusal("Pod", "metadata.name=a=b"), "invalid field selector: unescaped character in value: =");
         assert_eq!(refusal("Pod", "metadata.name=\\a"), "invalid field selector: invalid escape sequence: \\a");
     }
 
