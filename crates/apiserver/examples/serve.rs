@@ -76,12 +76,13 @@ impl NodeStreams for Echo {
         tokio::spawn(async move {
             let _ = errors.send(format!("{:?}\n", request.command).into()).await;
             drop(errors);
-            while request.stdin {
+            let mut open = request.stdin;
+            while open {
                 tokio::select! {
                     Some(size) = sizes.recv() => { let _ = output.send(format!("{size:?}\r\n").into()).await; }
                     bytes = input.recv() => match bytes {
                         Some(bytes) if !bytes.contains(&4) => { let _ = output.send(bytes).await; }
-                        Some(_) | None => break,
+                        Some(_) | None => open = false,
                     }
                 }
             }

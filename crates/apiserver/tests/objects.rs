@@ -1,5 +1,7 @@
 //! The verbs on objects, over TLS on loopback, with a store in memory.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod support;
 
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! Watches over TLS on loopback, with a store in memory.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod support;
 
 use serde_json::{Value, json};
@@ -150,7 +152,7 @@ async fn both_groups_of_events_see_each_event_in_their_own_form() {
 
 #[tokio::test]
 async fn the_in_process_client_walks_the_same_path() {
-    use client::{Client as _, Collection, Patch, Selection, WatchEvent, WriteOptions};
+    use client::{Collection, Patch, Selection, WatchEvent, WriteOptions};
     use futures::StreamExt as _;
     let server = TestServer::start().await;
     let client = server.server.client("system:serviceaccount:kube-system:tester");

@@ -146,6 +146,6 @@ fn secrets_do_not_print() {
     let config = open(folder.path(), &[], 0).admin_kubeconfig("https://127.0.0.1:6443", "demo");
     assert_eq!(format!("{config} {config:?}"), "*** ***");
     assert!(config.expose().contains("current-context: \"demo\"\n"));
-    assert!(config.matches(&config.expose().to_owned()));
+    assert!(config.matches(config.expose()));
     assert!(!config.matches("x"));
 }

@@ -13,6 +13,7 @@ use http::header::{
 use http::{HeaderValue, Method, Response, StatusCode};
 use meta::{Reason, Status};
 use serde_json::json;
+use tokio::sync::{OnceCell, oneshot};
 
 use crate::auth;
 use crate::http::respond::Shape;
@@ -33,7 +34,7 @@ pub struct Documents {
     discovery: Discovery<'static>,
     core_aggregated: [OnceLock<Document>; 2],
     groups_aggregated: [OnceLock<Document>; 2],
-    openapi: OnceLock<OpenApi>,
+    openapi: OnceCell<OpenApi>,
 }
 
 impl Default for Documents {
@@ -43,7 +44,7 @@ impl Default for Documents {
             discovery: Discovery::new(kinds.collect::<Vec<&'static Kind>>()),
             core_aggregated: [OnceLock::new(), OnceLock::new()],
             groups_aggregated: [OnceLock::new(), OnceLock::new()],
-            openapi: OnceLock::new(),
+            openapi: OnceCell::new(),
         }
     }
 }
@@ -55,8 +56,19 @@ impl Documents {
     }
 
     /// The OpenAPI documents, made when somebody asks for the first time.
-    fn openapi(&self) -> &OpenApi {
-        self.openapi.get_or_init(|| OpenApi::build(&self.discovery))
+    ///
+    /// Making them takes tens of megabytes for a moment. That is done on a thread of its own, and the result is copied
+    /// out of it: when the thread ends, the allocator gives all of its memory back.
+    async fn openapi(&self) -> Result<&OpenApi, Status> {
+        let made = async {
+            let kinds = self.discovery.kinds().to_vec();
+            let (done, made) = oneshot::channel();
+            // Nobody waits any more if the request was dropped; then the next one makes them again.
+            std::thread::spawn(move || done.send(OpenApi::build(&Discovery::new(kinds))).is_ok());
+            let theirs = made.await?;
+            Ok::<_, oneshot::error::RecvError>(OpenApi::clone(&theirs))
+        };
+        self.openapi.get_or_try_init(|| made).await.map_err(Status::internal)
     }
 }
 
@@ -75,7 +87,7 @@ pub fn authorize(user: &User, method: &Method, path: &str) -> Result<(), Status>
 }
 
 impl Api {
-    pub(super) fn document(&self, path: &str, call: &Call) -> Result<Response<Body>, Refusal> {
+    pub(super) async fn document(&self, path: &str, call: &Call) -> Result<Response<Body>, Refusal> {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let known = match segments.as_slice() {
             [""] => Some(self.plain(call, &root_paths())?),
@@ -84,7 +96,7 @@ impl Api {
             ["metrics"] => Some(self.metrics()),
             [".well-known", "openid-configuration"] => Some(self.plain(call, &self.openid_configuration())?),
             ["openid", "v1", "jwks"] => Some(self.plain(call, &self.registry.config.pki.tokens().jwks())?),
-            ["openapi", rest @ ..] => self.openapi(rest, call)?,
+            ["openapi", rest @ ..] => self.openapi(rest, call).await?,
             ["api"] => Some(self.discovery_root(Root::Api, call)?),
             ["apis"] => Some(self.discovery_root(Root::Apis, call)?),
             ["api", version] => self.resource_list("", version, call)?,
@@ -126,7 +138,7 @@ impl Api {
         if representation.encoding == Encoding::Json && !representation.pretty {
             return Ok(respond::plain(StatusCode::OK, Encoding::Json.content_type(), document.body.clone()));
         }
-        let tree = serde_json::from_slice(&document.body).map_err(|error| Status::internal(error))?;
+        let tree = serde_json::from_slice(&document.body).map_err(Status::internal)?;
         let (content_type, body) = respond::encode(&tree, representation);
         Ok(respond::plain(StatusCode::OK, content_type, body))
     }
@@ -195,8 +207,8 @@ impl Api {
         })
     }
 
-    fn openapi(&self, rest: &[&str], call: &Call) -> Result<Option<Response<Body>>, Status> {
-        let openapi = self.documents.openapi();
+    async fn openapi(&self, rest: &[&str], call: &Call) -> Result<Option<Response<Body>>, Status> {
+        let openapi = self.documents.openapi().await?;
         match rest {
             ["v2"] => openapi_v2(openapi, call).map(Some),
             ["v3"] => Ok(Some(self.plain_bytes(openapi.v3_index()))),

@@ -144,7 +144,7 @@ impl Api {
                 documents::authorize(&user, &parts.method, &path)?;
                 let place = ResourcePath::default();
                 let call = Call { parts, body, query, user, peer, place };
-                self.document(&path, &call)
+                self.document(&path, &call).await
             }
             PathTarget::Resource(place) => {
                 let call = Call { parts, body, query, user, peer, place };
