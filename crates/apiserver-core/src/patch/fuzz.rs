@@ -142,7 +142,7 @@ fn patch_in_every_way(live: &Value, patch: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn no_tree_makes_a_patch_panic(live in pods(), patch in pods()) {

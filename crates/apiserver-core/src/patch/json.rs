@@ -38,13 +38,27 @@ pub fn json_patch(mut document: Value, patch: Value) -> Result<Value, Status> {
                 return Err(refused());
             }
         }
+        if nests_too_deep(&document, operation) {
+            return Err(refused());
+        }
         // A failed patch leaves a half-patched document, which is dropped.
         json_patch::patch_unsafe(&mut document, std::slice::from_ref(operation)).map_err(|_| refused())?;
     }
-    if is_deeper_than(&document, DEPTH_MAX) {
-        return Err(refused());
-    }
     Ok(document)
+}
+
+/// True if an operation would make the document deeper than [`DEPTH_MAX`]. Asked before each one: a document that is too
+/// deep cannot even be dropped.
+fn nests_too_deep(document: &Value, operation: &PatchOperation) -> bool {
+    let value = match operation {
+        PatchOperation::Add(add) => Some(&add.value),
+        PatchOperation::Replace(replace) => Some(&replace.value),
+        PatchOperation::Copy(copy) => document.pointer(copy.from.as_str()),
+        PatchOperation::Move(move_) => document.pointer(move_.from.as_str()),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => None,
+    };
+    let levels = operation.path().as_str().matches('/').count();
+    levels > DEPTH_MAX || value.is_some_and(|value| is_deeper_than(value, DEPTH_MAX - levels))
 }
 
 fn is_deeper_than(value: &Value, levels: usize) -> bool {
@@ -130,5 +144,14 @@ mod tests {
         assert_eq!(nest(DEPTH_MAX - 1), Ok(()));
         assert_eq!(nest(DEPTH_MAX), Err(422));
         assert_eq!(nest(5_000), Err(422));
+        let wrap = |_| {
+            json!([
+                { "op": "add", "path": "/b", "value": {} },
+                { "op": "move", "from": "/a", "path": "/b/a" },
+                { "op": "move", "from": "/b", "path": "/a" },
+            ])
+        };
+        let wraps = (0..3_000).map(wrap).flat_map(|three| three.as_array().cloned().unwrap_or_default());
+        assert_eq!(patched(wraps.collect()).map(|_| ()).map_err(|status| status.code), Err(422));
     }
 }
