@@ -1,11 +1,12 @@
 //! The write and read path of the API server as functions; decides only.
 
 pub mod discovery;
-pub mod openapi;
 pub mod kinds;
+pub mod openapi;
 pub mod page;
 pub mod patch;
 pub mod selector;
+pub mod table;
 mod tree;
 pub mod validate;
 pub mod write;
