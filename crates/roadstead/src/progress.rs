@@ -65,9 +65,7 @@ impl World {
         let Some(set) = self.sets.get(key) else {
             return;
         };
-        let Some(spec) = &set.spec else {
-            return;
-        };
+        let spec = &set.spec;
         let first = spec.ordinals.as_ref().and_then(|o| o.start).unwrap_or(0);
         let ordered = spec.pod_management_policy.as_deref() != Some("Parallel");
         let mut predecessor: Option<String> = None;
@@ -100,7 +98,7 @@ impl World {
         if status.observed_generation.unwrap_or(0) < set.metadata.generation.unwrap_or(0) {
             return true;
         }
-        let strategy = set.spec.as_ref().and_then(|s| s.update_strategy.as_ref());
+        let strategy = set.spec.update_strategy.as_ref();
         let partition = strategy.and_then(|s| s.rolling_update.as_ref()).and_then(|r| r.partition).unwrap_or(0);
         if partition > 0 || strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
             return false;

@@ -31,7 +31,7 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Port of the API server towards pods, at the gateway's address, which is the cluster's own.
 const POD_API_PORT: u16 = 6443;
 /// Pods that this node takes.
-const PODS_MAX: u32 = 250;
+const PODS_MAX: usize = 250;
 /// Longest time for all pods to stop at `down`, beyond which they are killed.
 const POD_GRACE: Duration = Duration::from_secs(110);
 /// Longest time for requests to finish.
@@ -51,8 +51,8 @@ pub enum Shutdown {
 /// A running server.
 pub struct Server {
     address: SocketAddr,
-    store: Arc<Store>,
-    api: ApiServer,
+    store: Store,
+    api: Arc<ApiServer>,
     agent: NodeAgent,
     controllers: Controllers,
     scheduler: scheduler::Scheduler,
@@ -91,11 +91,11 @@ impl Server {
             state_dir: config.data.join("network"),
         })
         .await?;
-        let store = Arc::new(opened.await.map_err(StartError::part("store"))??);
+        let store = opened.await.map_err(StartError::part("store"))??;
 
         let pki = Arc::new(open_pki(&config, &cluster, address)?);
         let tls = pki.server_tls()?;
-        let api = start_api(&cluster, Arc::clone(&pki), Arc::clone(&store)).await?;
+        let api = Arc::new(start_api(&cluster, Arc::clone(&pki), store.clone()).await?);
         api.serve(listener, Arc::clone(&tls));
         let gateway = SocketAddr::from((cluster.ranges.gateway(), POD_API_PORT));
         let pod_listener =
@@ -124,7 +124,7 @@ impl Server {
 
     /// Returns when the server cannot go on: the store lost its disk.
     pub async fn failed(&self) -> StopError {
-        StopError::Store(self.store.broken().await)
+        StopError::Store(self.store.until_broken().await)
     }
 
     /// Stops every part, in reverse.
@@ -183,7 +183,7 @@ fn write_kubeconfig(config: &Config, pki: &Pki, address: SocketAddr) -> Result<(
     write().map_err(|source| StartError::Folder { path: path.clone(), source })
 }
 
-async fn start_api(cluster: &Cluster, pki: Arc<Pki>, store: Arc<Store>) -> Result<ApiServer, StartError> {
+async fn start_api(cluster: &Cluster, pki: Arc<Pki>, store: Store) -> Result<ApiServer, StartError> {
     let config = apiserver::Config {
         pki,
         service_range: cluster.ranges.services,
@@ -248,6 +248,7 @@ async fn start_dns(
         listen: vec![SocketAddr::from((cluster.ranges.gateway(), 53))],
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         host_resolv_conf: "/etc/resolv.conf".into(),
+        ranges: [cluster.ranges.pods, cluster.ranges.services].map(|r| (r.network(), r.prefix_len())).to_vec(),
     };
     let dns = dns_server::DnsServer::open(config).await.map_err(StartError::part("DNS server"))?;
     tasks.spawn(dns.serve(informers.clone(), cancel.clone()));
@@ -261,11 +262,11 @@ fn start_scheduler(api: &ApiServer, informers: &Informers, cancel: &Cancellation
 fn start_controllers(
     config: &Config,
     pki: &Pki,
-    api: &ApiServer,
+    api: &Arc<ApiServer>,
     informers: &Informers,
     cancel: &CancellationToken,
 ) -> Controllers {
-    let api = api.clone();
+    let api = Arc::clone(api);
     let clients: controllers::ClientFactory = Arc::new(move |user: &str| api.client(user));
     let settings = controllers::Config::standard(config.data.join("volumes"), pki.ca_pem().to_owned());
     Controllers::start(clients, informers.clone(), Arc::new(SystemClock), settings, cancel)

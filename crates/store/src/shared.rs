@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     /// Set for good when a commit failed.
     pub(crate) broken: OnceLock<String>,
+    /// Wakes who waits for that.
+    pub(crate) breaking: tokio::sync::Notify,
     pub(crate) revisions: tokio::sync::watch::Sender<Revision>,
     pub(crate) transactions: AtomicU64,
     pub(crate) batches: AtomicU64,
@@ -39,6 +41,7 @@ impl Shared {
             reader,
             config,
             broken: OnceLock::new(),
+            breaking: tokio::sync::Notify::new(),
             revisions: tokio::sync::watch::Sender::new(revision),
             transactions: AtomicU64::new(0),
             batches: AtomicU64::new(0),

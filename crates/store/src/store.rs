@@ -234,6 +234,18 @@ impl Store {
         self.shared.broken.get().cloned()
     }
 
+    /// Returns, with the reason, when the store takes no writes any more; never while it is well.
+    pub async fn until_broken(&self) -> String {
+        loop {
+            // Enlisted before looking, so that a failure in between is not missed.
+            let breaking = self.shared.breaking.notified();
+            if let Some(why) = self.broken() {
+                return why;
+            }
+            breaking.await;
+        }
+    }
+
     /// Records whose bytes are corrupt and that nobody is served.
     pub fn quarantine(&self) -> Vec<Quarantined> {
         self.shared.index().quarantine().cloned().collect()

@@ -188,6 +188,7 @@ impl Writer {
     fn fail(&mut self, why: String, owed: Owed) {
         tracing::error!(why, "the store's disk failed; no writes until the store is opened anew");
         let _ = self.shared.broken.set(why.clone());
+        self.shared.breaking.notify_waiters();
         let broken = CommitError::Broken { why };
         for (answer, _) in owed.commits {
             let _ = answer.send(Err(broken.clone()));

@@ -4,8 +4,8 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::io::unix::AsyncFd;
 
 use crate::cli::DownArgs;
 use crate::instance::Instance;
@@ -54,20 +54,21 @@ fn confirm(instance: &Instance) -> Result<bool> {
 async fn stop(pid: u32, args: &DownArgs) -> Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("the pid file holds no process id")?;
     // A pidfd names this process even if its number is given to another meanwhile.
-    let process = pidfd_open(pid, PidfdFlags::NONBLOCK).context("open the server process")?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).context("open the server process")?;
     eprintln!("stopping pods, highest ordinal first");
     pidfd_send_signal(&process, Signal::TERM).context("signal the server")?;
-    let ended = AsyncFd::new(process)?;
-    match tokio::time::timeout(args.timeout, ended.readable()).await {
-        Ok(readable) => {
-            readable?.retain_ready();
-            Ok(())
-        }
-        Err(_) => bail!(
-            "the server (process {}) has not stopped within {} s: a pod may have a long grace period; wait longer with \
-             --timeout, or look into its log",
-            pid.as_raw_nonzero(),
-            args.timeout.as_secs()
-        ),
+    let limit = Timespec { tv_sec: i64::try_from(args.timeout.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+    let ended = tokio::task::spawn_blocking(move || {
+        // A pidfd becomes readable when its process has ended.
+        poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit))
+    });
+    if ended.await?? > 0 {
+        return Ok(());
     }
+    bail!(
+        "the server (process {}) has not stopped within {} s: a pod may have a long grace period; wait longer with \
+         --timeout, or look into its log",
+        pid.as_raw_nonzero(),
+        args.timeout.as_secs()
+    )
 }

@@ -27,7 +27,7 @@ pub async fn run(command: &ImageCommand) -> Result<ExitCode> {
         }
         ImageCommand::List(instance) => {
             let mut table = Table::new();
-            table.load_preset(comfy_table::presets::NOTHING).set_header(["NAME", "ID", "SIZE"]);
+            table.load_style(comfy_table::presets::NOTHING).set_header(["NAME", "ID", "SIZE"]);
             for image in open(instance)?.list().await? {
                 for name in &image.names {
                     table.add_row([name.clone(), short(&image.id).to_owned(), megabytes(image.size_bytes)]);
@@ -36,7 +36,6 @@ pub async fn run(command: &ImageCommand) -> Result<ExitCode> {
             println!("{table}");
         }
         ImageCommand::Pull { instance, names } => {
-            let _ = rustls::crypto::ring::default_provider().install_default();
             let store = open(instance)?;
             for name in names {
                 eprintln!("pulling {name}");

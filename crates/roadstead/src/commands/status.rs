@@ -34,7 +34,7 @@ pub async fn run(args: &InstanceArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header([
+    table.load_style(comfy_table::presets::NOTHING).set_header([
         "NAMESPACE",
         "NAME",
         "READY",
