@@ -107,6 +107,13 @@ pub(crate) struct Ended {
     backoff_told: bool,
 }
 
+impl Ended {
+    /// The better account of one end: the API only knows that it ran where the machine knows how it ended.
+    fn or(self, found: Self) -> Self {
+        if self.exit.cause == ExitCause::Sandbox { Self { image_id: self.image_id, ..found } } else { self }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Kill {
     deadline: Timestamp,
@@ -466,7 +473,11 @@ impl Container {
     }
 
     fn end(&mut self, id: String, attempt: u32, exit: Exit, image_id: String) {
-        self.current = Current::Ended(Ended { id, attempt, exit, image_id, backoff_told: false });
+        self.end_as(Ended { id, attempt, exit, image_id, backoff_told: false });
+    }
+
+    fn end_as(&mut self, ended: Ended) {
+        self.current = Current::Ended(ended);
         self.image = Image::Unknown;
     }
 
@@ -629,33 +640,47 @@ impl Container {
         }
         self.attempts = attempt + 1;
         self.image = Image::Present(ImageFact { id: alive.image_id.clone() });
+        match std::mem::replace(&mut self.current, Current::None) {
+            Current::Ended(known) if known.id != alive.id => self.last = Some(known),
+            _ => {}
+        }
         self.current = Current::Alive(Box::new(alive));
     }
 
-    /// Makes the last instance one that was found dead.
+    /// Takes note of an instance that was found dead: it becomes the current one, or, if a later one is known, the one
+    /// before that.
     pub(crate) fn adopt_ended(&mut self, id: String, attempt: u32, exit: Exit, image_id: String) {
         self.attempts = self.attempts.max(attempt + 1);
-        if let Current::Ended(known) = &mut self.current
-            && known.id == id
-        {
-            // The API only knows that it ran; the machine knows how it ended.
-            if known.exit.cause == ExitCause::Sandbox {
-                known.exit = exit;
+        let found = Ended { id, attempt, exit, image_id, backoff_told: false };
+        match std::mem::replace(&mut self.current, Current::None) {
+            Current::Ended(known) if known.id == found.id => self.end_as(known.or(found)),
+            Current::Ended(known) if known.attempt > found.attempt => {
+                let older = match self.last.take() {
+                    Some(last) if last.id == found.id => last.or(found),
+                    Some(last) if last.attempt > found.attempt => last,
+                    _ => found,
+                };
+                self.last = Some(older);
+                self.current = Current::Ended(known);
             }
-            return;
+            Current::Ended(known) => {
+                self.last = Some(known);
+                self.end_as(found);
+            }
+            Current::None | Current::Starting { .. } | Current::Alive(_) => self.end_as(found),
         }
-        if let Current::Ended(older) = std::mem::replace(&mut self.current, Current::None) {
-            self.last = Some(older);
-        }
-        self.end(id, attempt, exit, image_id);
     }
 
-    /// Forgets that it ran: its sandbox is gone, and a new one begins from the first init container.
+    /// Forgets that it did its work: its sandbox is gone, and a new one begins from the first init container. One that
+    /// failed keeps its back-off.
     pub(crate) fn begin_anew(&mut self) {
-        if let Current::Ended(ended) = std::mem::replace(&mut self.current, Current::None) {
-            self.last = Some(ended);
+        match std::mem::replace(&mut self.current, Current::None) {
+            Current::Ended(ended) if ended.exit.code == 0 => {
+                self.last = Some(ended);
+                self.image = Image::Unknown;
+            }
+            other => self.current = other,
         }
-        self.image = Image::Unknown;
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {

@@ -895,13 +895,33 @@ fn a_restarted_agent_touches_nothing_and_a_ready_container_stays_ready() {
 }
 
 #[test]
+fn what_the_api_says_of_the_instance_before_is_kept_over_a_restart_of_the_agent() {
+    let mut pod = running_pod(one());
+    let status = &mut pod.status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0];
+    let last = json!({"terminated": {"exitCode": 3, "reason": "Error", "containerID": "rs://id-c-1"}});
+    status.last_state = Some(serde_json::from_value(last).unwrap());
+    let mut world = World::new(pod);
+    world.machine.adopt(found(true, &[("c", 1, Some(3)), ("c", 2, None)], world.now), world.now);
+    expect![[r#"
+        status -> Running Ready | c running, last Error(3), restarts 2, ready
+    "#]]
+    .assert_eq(&world.run("status"));
+    let mut unknown = World::new(running_pod(one()));
+    unknown.machine.adopt(found(true, &[("c", 2, Some(4)), ("c", 3, None)], unknown.now), unknown.now);
+    expect![[r#"
+        status -> Running Ready | c running, last Error(4), restarts 3, ready
+    "#]]
+    .assert_eq(&unknown.run("status"));
+}
+
+#[test]
 fn another_instance_does_not_inherit_readiness() {
     let spec =
         json!({"containers": [{"name": "c", "readinessProbe": {"periodSeconds": 1, "exec": {"command": ["x"]}}}]});
     let mut world = World::new(running_pod(spec));
     world.machine.adopt(found(true, &[("c", 3, None)], world.now), world.now);
     expect![[r#"
-        status -> Running | c running, restarts 3
+        status -> Running | c running, last ContainerStatusUnknown(137), restarts 3
     "#]]
     .assert_eq(&world.run("status"));
 }
