@@ -41,7 +41,8 @@ impl<'a> Storage<'a> {
             let waits = snapshot.classes.get(&claim.class).is_some_and(|class| class.waits_for_consumer);
             if claim.is_bound {
                 storage.bound.push(claim);
-            } else if waits && claim.volume.is_empty() {
+            } else if waits {
+                // Also one that has its volume's name and is not Bound yet: the binder is between its two writes.
                 storage.waiting.push(claim);
             } else {
                 has_unbound_immediate = true;
@@ -72,7 +73,10 @@ impl<'a> Storage<'a> {
         if self.waiting.iter().any(is_elsewhere) {
             return Some("node(s) had volume node affinity conflict");
         }
-        let is_available = |claim: &&ClaimFacts| snapshot.can_have_volume(claim, node);
+        let is_available = |claim: &&ClaimFacts| match snapshot.volumes.get(&claim.volume) {
+            Some(volume) => volume.nodes.as_ref().is_none_or(|nodes| selector_fits(nodes, node)),
+            None => snapshot.can_have_volume(claim, node),
+        };
         if !self.waiting.iter().all(is_available) {
             return Some("node(s) didn't find available persistent volumes to bind");
         }

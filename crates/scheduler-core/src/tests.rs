@@ -284,6 +284,10 @@ fn a_claim_that_waits_for_its_consumer_learns_the_node_before_the_pod_is_bound()
     scheduler.outcome(&actions[0], &Outcome::Done, at(0));
     let selected = json!({ "metadata": { "annotations": { "volume.kubernetes.io/selected-node": "n1" } } });
     scheduler.claim(claim("data", selected));
+    let named = json!({ "metadata": { "annotations": { "volume.kubernetes.io/selected-node": "n1" } }, "spec": { "volumeName": "pv-data" } });
+    scheduler.volume(volume("data", "n1"));
+    scheduler.claim(claim("data", named));
+    check(&mut scheduler, 1, expect!["-"]);
     check(&mut scheduler, 1, expect!["-"]);
     scheduler.volume(volume("data", "n1"));
     scheduler.claim(bound_claim("data"));
