@@ -28,6 +28,8 @@ use crate::{acts, containers, sandbox, sources, status};
 const BATCH_MAX: usize = 32;
 /// Messages that may wait for a pod.
 pub(crate) const INBOX_MAX: usize = 256;
+/// Shortest sleep between two looks at a pod.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// First pause after a status write that failed; doubles up to [`WRITE_PAUSE_MAX`].
 const WRITE_PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// Longest pause between status writes that fail.
@@ -165,7 +167,9 @@ impl PodTask {
             if self.machine.is_done() {
                 break;
             }
-            let wake = self.next_wake();
+            // A deadline that has passed without anything being done about it must not become a busy loop.
+            let soonest = self.shared.now().checked_add(PAUSE_MIN).unwrap_or(Timestamp::MAX);
+            let wake = self.next_wake().map(|at| at.max(soonest));
             let clock = self.shared.clock.clone();
             tokio::select! {
                 biased;

@@ -109,8 +109,7 @@ pub(crate) async fn tear_down(shared: Arc<Shared>, pod: Arc<Pod>, volumes: bool,
 /// Removes sandbox, network and, if asked, volumes and files of a pod by its UID.
 pub(crate) async fn remove(shared: &Shared, uid: &meta::Uid, volumes: bool) -> Result<(), String> {
     match shared.parts.runtime.remove_sandbox(uid).await {
-        Ok(()) => {}
-        Err(error) if matches!(error, RuntimeError::NoSandbox { .. }) => {}
+        Ok(()) | Err(RuntimeError::NoSandbox { .. }) => {}
         Err(error) => return Err(sentence(&error)),
     }
     shared.parts.network.detach(uid).await.map_err(|error| sentence(&error))?;

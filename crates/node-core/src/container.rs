@@ -485,6 +485,10 @@ impl Container {
         if let Current::Starting { id: wanted, .. } = &self.current
             && wanted == id
         {
+            if exit.cause == ExitCause::Start {
+                self.not_started(id, StartFailure::Start(exit.message), around, out);
+                return;
+            }
             // It was so quick that its end overtook the news of its start.
             self.started(id, exit.started_at.unwrap_or(exit.finished_at), around, out);
         }
@@ -683,24 +687,20 @@ impl Container {
         }
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let image = match &self.image {
-            Image::Failed { retry_at, at, told, .. } => {
-                Some(if *told { *retry_at } else { after(*at, SHOWN).min(*retry_at) })
-            }
-            _ => None,
-        };
-        let current = match &self.current {
-            Current::None => self.retry_at,
-            Current::Starting { .. } => None,
-            Current::Alive(alive) => alive.next_deadline(),
+    /// Every moment at which something may be due, past ones included.
+    pub(crate) fn deadlines(&self, out: &mut Vec<Timestamp>) {
+        if let Image::Failed { retry_at, at, .. } = &self.image {
+            out.extend([after(*at, SHOWN), *retry_at]);
+        }
+        match &self.current {
+            Current::None => out.extend(self.retry_at),
+            Current::Starting { .. } => {}
+            Current::Alive(alive) => alive.deadlines(out),
             Current::Ended(ended) => {
                 let end = ended.exit.finished_at;
-                let restart = after(end, self.crash.wait(end));
-                Some(if ended.backoff_told { restart } else { after(end, SHOWN).min(restart) })
+                out.extend([after(end, SHOWN), after(end, self.crash.wait(end))]);
             }
-        };
-        image.into_iter().chain(current).min()
+        }
     }
 
     fn record(&self, event_type: EventType, reason: &'static str, message: String) -> Action {
@@ -838,20 +838,12 @@ impl Alive {
         }
     }
 
-    fn next_deadline(&self) -> Option<Timestamp> {
-        let kill = self.kill.as_ref().map(|kill| match kill.step {
+    fn deadlines(&self, out: &mut Vec<Timestamp>) {
+        out.extend(self.kill.as_ref().map(|kill| match kill.step {
             KillStep::Killed { again_at } => again_at,
             KillStep::Begin | KillStep::Hook { .. } | KillStep::Terminated => kill.deadline,
-        });
-        let started = self.is_started();
-        let ready = self.post_start == HookState::Done;
-        let probes = self
-            .probes
-            .iter()
-            .filter(|probe| ready && (probe.kind == ProbeKind::Startup) != started)
-            .filter(|probe| self.kill.is_none() || probe.kind == ProbeKind::Readiness)
-            .filter_map(Probe::next_at);
-        probes.chain(kill).min()
+        }));
+        out.extend(self.probes.iter().filter_map(Probe::next_at));
     }
 }
 

@@ -54,6 +54,15 @@ pub(crate) enum Once {
     Failed { message: String, retry_at: Timestamp },
 }
 
+impl Once {
+    pub(crate) fn retry_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Failed { retry_at, .. } => Some(*retry_at),
+            Self::Todo | Self::Doing | Self::Done => None,
+        }
+    }
+}
+
 /// Before anything is started: the predecessor's death, then the linearizable read (S2, S3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Gate {
@@ -80,6 +89,7 @@ pub struct PodMachine {
     pub(crate) stop: Option<Stop>,
     pub(crate) conditions: BTreeMap<&'static str, (String, Timestamp)>,
     pending: Vec<Action>,
+    polled_at: Timestamp,
 }
 
 impl PodMachine {
@@ -109,6 +119,7 @@ impl PodMachine {
             stop: None,
             conditions: crate::status::known_conditions(&pod),
             pending: Vec::new(),
+            polled_at: Timestamp::MIN,
             pod,
         };
         machine.recall(now);
@@ -344,6 +355,7 @@ impl PodMachine {
 
     /// What is to be done now. Asking again without a new event or a passed deadline gives nothing.
     pub fn poll_actions(&mut self, now: Timestamp) -> Vec<Action> {
+        self.polled_at = now;
         if self.stop.is_none() {
             self.go_on(now);
         }
@@ -434,27 +446,26 @@ impl PodMachine {
         Some(after(self.seen_at, Duration::from_secs(u64::try_from(secs).ok()?)))
     }
 
-    /// When [`PodMachine::poll_actions`] has something to do without an event; `None` if never.
+    /// When [`PodMachine::poll_actions`] may have something to do without an event; `None` if never. What was due at the
+    /// last poll was done then, or waits for an event: only later moments count.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        if let Some(stop) = &self.stop {
-            return self.stop_deadline(stop);
+        let mut all = Vec::new();
+        for container in &self.containers {
+            container.deadlines(&mut all);
         }
-        let gate = match self.gate {
-            Gate::Ask { not_before } => Some(not_before),
-            Gate::Predecessor | Gate::Asked | Gate::Open => None,
-        };
-        let steps = [&self.volumes, &self.sandbox].into_iter().filter_map(|step| match step {
-            Once::Failed { retry_at, .. } => Some(*retry_at),
-            Once::Todo | Once::Doing | Once::Done => None,
-        });
-        let around = Surroundings { pod: &self.pod, uid: &self.uid, now: self.seen_at };
-        let containers = self
-            .containers
-            .iter()
-            .filter(|container| !matches!(container.fate(&around), Some(Fate::Succeeded | Fate::Failed)))
-            .filter_map(Container::next_deadline);
-        let steps = steps.chain(containers).chain(gate).chain(self.deadline());
-        steps.min()
+        match &self.stop {
+            Some(stop) => stop.deadlines(&mut all),
+            None => {
+                if let Gate::Ask { not_before } = self.gate {
+                    all.push(not_before);
+                }
+                for step in [&self.volumes, &self.sandbox] {
+                    all.extend(step.retry_at());
+                }
+                all.extend(self.deadline());
+            }
+        }
+        all.into_iter().filter(|at| *at > self.polled_at).min()
     }
 
     /// The pod as last seen.

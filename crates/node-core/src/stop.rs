@@ -65,6 +65,11 @@ impl Stop {
         matches!(self.torn, Once::Done) && (self.torn_logs || !self.removes_logs())
     }
 
+    pub(crate) fn deadlines(&self, out: &mut Vec<Timestamp>) {
+        out.extend(self.torn.retry_at());
+        out.extend(self.deleted.retry_at());
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         match self.cause {
             StopCause::Gone => self.is_torn(),
@@ -222,14 +227,5 @@ impl PodMachine {
             Ok(()) => Once::Done,
             Err(message) => Once::Failed { message, retry_at: stop.backoff.fail(now) },
         };
-    }
-
-    pub(crate) fn stop_deadline(&self, stop: &Stop) -> Option<Timestamp> {
-        let retry = |step: &Once| match step {
-            Once::Failed { retry_at, .. } => Some(*retry_at),
-            Once::Todo | Once::Doing | Once::Done => None,
-        };
-        let alive = self.containers.iter().filter(|c| c.alive().is_some()).filter_map(Container::next_deadline);
-        alive.chain(retry(&stop.torn)).chain(retry(&stop.deleted)).min()
     }
 }

@@ -74,6 +74,8 @@ impl Node {
             }
         }
         let _text = self.machine.status(self.now);
+        let next = self.machine.next_deadline();
+        assert!(next.is_none_or(|at| at > self.now), "a deadline has passed, and nothing is done about it: {next:?}");
     }
 
     fn die(&mut self, id: &str, code: i32) {

@@ -144,6 +144,8 @@ impl World {
         let actions = self.machine.poll_actions(self.now);
         let texts: Vec<String> = actions.iter().map(|action| self.text(action)).collect();
         assert_eq!(self.machine.poll_actions(self.now), [], "asking again gives nothing");
+        let next = self.machine.next_deadline();
+        assert!(next.is_none_or(|at| at > self.now), "a deadline has passed, and nothing is done about it: {next:?}");
         if texts.is_empty() { "-".to_owned() } else { texts.join("; ") }
     }
 
