@@ -50,10 +50,16 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Resu
 /// Output of a kubectl call that must succeed.
 pub fn kubectl(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
     let output = cluster.kubectl(arguments)?;
-    if !output.stderr.is_empty() && output.code == 0 {
+    if !is_quiet(&output.stderr) && output.code == 0 {
         bail!("kubectl {} warned: {}", arguments.join(" "), output.stderr);
     }
     output.success().with_context(|| format!("kubectl {}", arguments.join(" ")))
+}
+
+/// True if kubectl warned of nothing, or of what it warns of against upstream too.
+pub fn is_quiet(stderr: &str) -> bool {
+    stderr.is_empty()
+        || stderr.contains("Rolling back will not update the kubectl.kubernetes.io/last-applied-configuration")
 }
 
 /// One field of an object, by JSONPath.
