@@ -142,7 +142,12 @@ impl<H: Handler> Connection<H> {
 
 fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.handshake_timeout).pipeline_flush(true);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.handshake_timeout)
+        .max_buf_size(limits.header_bytes_max as usize)
+        .pipeline_flush(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -241,6 +241,14 @@ impl Registry {
         }
     }
 
+    /// Holds the addresses of a state that is about to be written; [`Registry::write`] lets go of those of the state
+    /// before, or of these if it fails.
+    fn occupy(&self, def: &KindDef, object: &Value) {
+        if def.needs == Needs::ServiceAddresses {
+            self.addresses.lock().unwrap_or_else(PoisonError::into_inner).occupy(object);
+        }
+    }
+
     fn release(&self, def: &KindDef, object: &Value) {
         if def.needs == Needs::ServiceAddresses {
             self.addresses.lock().unwrap_or_else(PoisonError::into_inner).release(object);
@@ -430,7 +438,12 @@ impl Registry {
             let shown = object(def, &current);
             let (committed, gone) = match decide(shown.tree(), self.now())? {
                 Deletion::Unchanged => (Commit::Done(shown), false),
-                Deletion::Mark(new) => (self.write(Change { def, current: &current, new, dry_run }).await?, false),
+                Deletion::Mark(new) => {
+                    if !dry_run {
+                        self.occupy(def, &new);
+                    }
+                    (self.write(Change { def, current: &current, new, dry_run }).await?, false)
+                }
                 Deletion::Remove(new) => (self.remove(Change { def, current: &current, new, dry_run }).await?, true),
             };
             if let Commit::Done(object) = committed {

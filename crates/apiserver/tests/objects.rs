@@ -276,7 +276,29 @@ async fn services_get_addresses_that_nobody_else_has() {
     let body = json!({"metadata": {"name": "t"}, "spec": {"clusterIP": taken, "ports": [{"port": 80}]}});
     let refused = server.post("/api/v1/namespaces/default/services", &body).await;
     assert_eq!(refused.status, 422);
-    server.delete("/api/v1/namespaces/default/services/s0").await;
+}
+
+#[tokio::test]
+async fn an_address_is_free_again_when_its_service_is_gone_and_not_before() {
+    let server = TestServer::start().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |name: &str, held: bool| {
+        let finalizers: &[&str] = if held { &["example.com/hold"] } else { &[] };
+        json!({
+            "metadata": {"name": name, "finalizers": finalizers},
+            "spec": {"clusterIP": "10.96.0.77", "ports": [{"port": 80}]},
+        })
+    };
+    assert_eq!(server.post(services, &service("a", true)).await.status, 201);
+    assert_eq!(server.delete(&format!("{services}/a?dryRun=All")).await.status, 200);
+    assert_eq!(server.delete(&format!("{services}/a")).await.status, 200);
+    assert_eq!(server.post(services, &service("b", false)).await.status, 422, "it is going, but not gone");
+    let free = json!({"metadata": {"finalizers": null}});
+    assert_eq!(server.patch(&format!("{services}/a"), "merge-patch+json", &free).await.status, 200);
+    assert_eq!(server.post(services, &service("b", false)).await.status, 201);
+    let path = format!("{services}/b");
+    server.patch(&path, "merge-patch+json", &json!({"metadata": {"labels": {"x": "y"}}})).await;
+    assert_eq!(server.post(services, &service("c", false)).await.status, 422, "an update keeps it");
 }
 
 #[tokio::test]

@@ -78,9 +78,12 @@ impl Api {
         let protocol = choice.protocol;
         let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
         let upgrade = if choice.echo { upgrade.protocols([protocol.name]) } else { upgrade };
-        let tracked = self.tasks.token();
+        let (tracked, cancel) = (self.tasks.token(), self.cancel.clone());
         Ok(upgrade.on_upgrade(move |socket| async move {
-            websocket::run(socket, protocol, wire).await;
+            tokio::select! {
+                () = websocket::run(socket, protocol, wire) => {}
+                () = cancel.cancelled() => {}
+            }
             drop(tracked);
         }))
     }
@@ -103,14 +106,18 @@ impl Api {
             status: chosen == "v4.channel.k8s.io",
         };
         let wire = self.start(request).await?;
+        let cancel = self.cancel.clone();
         self.tasks.spawn(async move {
-            match upgrade.await {
-                Ok(upgraded) => {
-                    if let Err(error) = spdy_exec::run(TokioIo::new(upgraded), expected, wire).await {
-                        tracing::debug!(%error, "exec over SPDY ended");
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "upgrade to SPDY"),
+            let upgraded = match upgrade.await {
+                Ok(upgraded) => upgraded,
+                Err(error) => return tracing::debug!(%error, "upgrade to SPDY"),
+            };
+            let ended = tokio::select! {
+                ended = spdy_exec::run(TokioIo::new(upgraded), expected, wire) => ended,
+                () = cancel.cancelled() => return,
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "exec over SPDY ended");
             }
         });
         let mut response = Response::new(Body::empty());
