@@ -103,7 +103,12 @@ fn a_cluster_address_ports_aliases_and_reverse_names_follow_the_specification() 
             _tcp-redis._tcp.redis.ns.svc.cluster.local Srv: Srv { port: 6379, weight: 50, target: "redis-0.redis.ns.svc.cluster.local" }; Srv { port: 6379, weight: 50, target: "10-0-0-4.redis.ns.svc.cluster.local" }; + redis-0.redis.ns.svc.cluster.local A(10.0.0.2); + 10-0-0-4.redis.ns.svc.cluster.local A(10.0.0.4)
             _none._tcp.redis.ns.svc.cluster.local Srv: NoSuchName
             far.ns.svc.cluster.local A: Alias { alias: Record { name: "far.ns.svc.cluster.local", data: Cname("db.example.com") }, target: "db.example.com" }
-            2.0.0.10.in-addr.arpa Ptr: Records { answers: [], additionals: [] }
+            2.0.0.10.in-addr.arpa Ptr: Ptr("redis-0.redis.ns.svc.cluster.local")
+            9.0.96.10.in-addr.arpa Ptr: Ptr("web.ns.svc.cluster.local")
+            77.0.0.10.in-addr.arpa Ptr: NoSuchName
+            8.8.8.8.in-addr.arpa Ptr: Forward
+            10-0-0-9.ns.pod.cluster.local A: A(10.0.0.9)
+            dns-version.cluster.local Txt: Txt("1.1.0")
         "#]],
     );
 }
@@ -121,7 +126,16 @@ fn names_outside_are_forwarded_and_impossible_ones_are_not() {
             ("a.b.c.d.e.svc.cluster.local", RecordType::A),
             ("redis-0.redis.ns.svc.cluster.local.ns.svc.cluster.local", RecordType::A),
         ],
-        &expect![[""]],
+        &expect![[r#"
+            example.com A: Forward
+            xcluster.local A: Forward
+            none.ns.svc.cluster.local A: NoSuchName
+            ns.svc.cluster.local A: NoData
+            other.svc.cluster.local A: NoSuchName
+            svc.cluster.local A: NoData
+            a.b.c.d.e.svc.cluster.local A: NoSuchName
+            redis-0.redis.ns.svc.cluster.local.ns.svc.cluster.local A: NoSuchName
+        "#]],
     );
 }
 

@@ -46,7 +46,7 @@ pub fn parse(bytes: &[u8]) -> Option<Query> {
     Some(Query {
         name: question.name().to_ascii().trim_end_matches('.').to_owned(),
         record_type,
-        metadata: message.metadata.clone(),
+        metadata: message.metadata,
         question: question.clone(),
         edns_bytes_max: message.edns.as_ref().map(Edns::max_payload),
     })
