@@ -1,7 +1,7 @@
 //! The life of a pod on a node, as a machine that only decides.
 //!
 //! Here live [`PodMachine`] (events in, actions out, the pod's status at any time) and the pure functions around it:
-//! a container's environment ([`env`]), the files of its volumes ([`files`]), `/etc/hosts` and `/etc/resolv.conf`
+//! a container's environment ([`mod@env`]), the files of its volumes ([`files`]), `/etc/hosts` and `/etc/resolv.conf`
 //! ([`hosts`]), what a container runs as ([`run`]), admission on the node ([`admit`]), the order of a node's shutdown
 //! ([`shutdown`]), and the one fact a pod waits for ([`why`]). Not here: clocks, processes, files, sockets; those are
 //! `node-agent`'s. Start with [`PodMachine`], then `container.rs`.

@@ -1,6 +1,6 @@
 //! Patches and field ownership.
 //!
-//! [`json`](json_patch), [`merge`](merge_patch) and [`strategic`](strategic_patch) compute the patched tree; the caller
+//! [`json`](json_patch()), [`merge`](merge_patch) and [`strategic`](strategic_patch) compute the patched tree; the caller
 //! then decodes, defaults, validates and calls [`track`] like for any update. [`apply`] is server-side apply: it
 //! computes tree and `managedFields` together. [`settle`] tells, at the end, whether anything changed at all.
 //!
