@@ -20,6 +20,8 @@ use crate::adopt::{self, Inventory};
 use crate::pod::{Beginning, INBOX_MAX, Message, PodTask, PodView};
 use crate::shared::{Shared, pod_uid};
 
+/// Deaths that may wait to be told.
+const DEATHS_MAX: usize = 64;
 /// Commands that may wait.
 const COMMANDS_MAX: usize = 8;
 
@@ -107,6 +109,9 @@ pub(crate) struct Dispatcher {
     orphans: BTreeMap<Uid, Name>,
     /// Pods whose task has ended and whose deletion the informer has not seen yet.
     finished: BTreeMap<Uid, Name>,
+    /// Pods whose last process is dead while they are still being cleaned away: they hold their name no more.
+    dead: BTreeSet<Uid>,
+    deaths: mpsc::Sender<Uid>,
     tasks: TaskTracker,
     cancel: CancellationToken,
     is_draining: bool,
@@ -122,6 +127,7 @@ impl Dispatcher {
         cancel: CancellationToken,
     ) -> mpsc::Sender<Command> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let (deaths, died) = mpsc::channel(DEATHS_MAX);
         let selection =
             Selection { fields: format!("spec.nodeName={}", shared.config.node_name), ..Selection::default() };
         let scope = Scope { target: Collection::all(api::resources::PODS), selection };
@@ -134,11 +140,13 @@ impl Dispatcher {
             running: JoinSet::new(),
             orphans: BTreeMap::new(),
             finished: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            deaths,
             tasks: tasks.clone(),
             cancel,
             is_draining: false,
         };
-        tasks.spawn(dispatcher.run(events, inbox, found));
+        tasks.spawn(dispatcher.run(events, inbox, died, found));
         commands
     }
 
@@ -146,6 +154,7 @@ impl Dispatcher {
         mut self,
         mut events: mpsc::Receiver<RuntimeEvent>,
         mut commands: mpsc::Receiver<Command>,
+        mut died: mpsc::Receiver<Uid>,
         found: Inventory,
     ) {
         let cancel = self.cancel.clone();
@@ -166,6 +175,7 @@ impl Dispatcher {
                     Some(event) => self.pass_on(event).await,
                     None => break,
                 },
+                Some(uid) = died.recv() => self.died(uid).await,
                 Some(ended) = self.running.join_next() => self.ended(ended).await,
                 Some(command) = commands.recv() => self.obey(command),
                 () = dirty.wake.notified() => {
@@ -212,8 +222,7 @@ impl Dispatcher {
     ) {
         let now = self.shared.now();
         let (uid, name) = (pod_uid(&pod), Name::of(&pod));
-        let has_predecessor =
-            !self.handles.of_name(&name).is_empty() || self.orphans.values().any(|orphan| *orphan == name);
+        let has_predecessor = !self.holders(&name).is_empty() || self.orphans.values().any(|orphan| *orphan == name);
         let is_new = pod.status.as_ref().is_none_or(|status| status.start_time.is_none());
         let is_ending = pod.metadata.deletion_timestamp.is_some();
         let mut machine = PodMachine::new(pod.clone(), self.shared.settings(), has_predecessor, now);
@@ -231,7 +240,8 @@ impl Dispatcher {
         let (sender, receiver) = mpsc::channel(INBOX_MAX);
         let (view, seen) = watch::channel(PodView::default());
         self.handles.put(uid, Handle { pod, inbox: sender.clone(), view: seen });
-        let beginning = Beginning { machine, inbox: (sender, receiver), view, signals, is_adopted };
+        let deaths = self.deaths.clone();
+        let beginning = Beginning { machine, inbox: (sender, receiver), view, deaths, signals, is_adopted };
         let task = PodTask::new(self.shared.clone(), beginning);
         self.running.spawn(task.run(self.cancel.clone()));
     }
@@ -303,17 +313,33 @@ impl Dispatcher {
             },
         };
         self.handles.remove(&uid);
-        let waiting = self.handles.of_name(&name);
-        let is_free = !self.orphans.values().any(|orphan| *orphan == name);
-        // With several waiting, all but the one in the API are told that they are gone, and end by themselves.
-        if let [(_, handle)] = waiting.as_slice()
-            && is_free
-        {
-            send(handle, Message::Event(Event::PredecessorGone)).await;
-        }
+        self.dead.remove(&uid);
+        self.release(&name).await;
         let is_listed = self.pods.get(&name.namespace, &name.name).is_some_and(|cached| pod_uid(&cached) == uid);
         if is_listed {
             self.finished.insert(uid, name);
+        }
+    }
+
+    /// The pods of a name that may have living processes, or are to have some.
+    fn holders(&self, name: &Name) -> Vec<(Uid, Handle)> {
+        self.handles.of_name(name).into_iter().filter(|(uid, _)| !self.dead.contains(uid)).collect()
+    }
+
+    async fn died(&mut self, uid: Uid) {
+        let Some(handle) = self.handles.get(&uid) else { return };
+        self.dead.insert(uid);
+        self.release(&Name::of(&handle.pod)).await;
+    }
+
+    /// Lets the one pod begin that waits for a name, if nobody else holds it.
+    async fn release(&mut self, name: &Name) {
+        let is_free = !self.orphans.values().any(|orphan| orphan == name);
+        // With several waiting, all but the one in the API are told that they are gone, and end by themselves.
+        if let [(_, handle)] = self.holders(name).as_slice()
+            && is_free
+        {
+            send(handle, Message::Event(Event::PredecessorGone)).await;
         }
     }
 

@@ -87,6 +87,21 @@ pub(crate) enum Done {
     Nothing,
 }
 
+impl Done {
+    /// What it is about, for traces.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Event(_) | Self::Events(_) => "event",
+            Self::Image { .. } => "image",
+            Self::Volumes { .. } => "volumes",
+            Self::Refreshed { .. } => "refreshed",
+            Self::Started { .. } => "started",
+            Self::Written { .. } => "written",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
 pub(crate) struct PodTask {
     pub(crate) shared: Arc<Shared>,
     pub(crate) machine: PodMachine,
@@ -94,6 +109,7 @@ pub(crate) struct PodTask {
     inbox: mpsc::Receiver<Message>,
     own_inbox: mpsc::Sender<Message>,
     view: watch::Sender<PodView>,
+    deaths: mpsc::Sender<Uid>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     images: BTreeMap<String, Image>,
     signals: BTreeMap<String, Signal>,
@@ -127,6 +143,8 @@ pub(crate) struct Beginning {
     pub(crate) machine: PodMachine,
     pub(crate) inbox: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
     pub(crate) view: watch::Sender<PodView>,
+    /// Where the death of its last process is told.
+    pub(crate) deaths: mpsc::Sender<Uid>,
     /// Stop signals of adopted containers, by name.
     pub(crate) signals: BTreeMap<String, Signal>,
     /// The pod was found running.
@@ -145,6 +163,7 @@ impl PodTask {
             own_inbox: beginning.inbox.0,
             inbox: beginning.inbox.1,
             view: beginning.view,
+            deaths: beginning.deaths,
             running: FuturesUnordered::new(),
             images: BTreeMap::new(),
             signals: beginning.signals,
@@ -240,6 +259,7 @@ impl PodTask {
 
     fn finish(&mut self, done: Done) {
         let now = self.shared.now();
+        tracing::trace!(pod = %self.uid, what = done.name(), "done");
         match done {
             Done::Nothing => {}
             Done::Event(event) => {
@@ -303,6 +323,7 @@ impl PodTask {
     }
 
     fn act(&mut self, action: Action) {
+        tracing::trace!(pod = %self.uid, ?action, "act");
         let shared = self.shared.clone();
         let pod = self.machine.pod().clone();
         let ips: Vec<IpAddr> = self.machine.ips().to_vec();
@@ -333,7 +354,7 @@ impl PodTask {
             }
             Action::TearDown { volumes, logs } => {
                 self.content = Content::default();
-                Box::pin(sandbox::tear_down(shared, pod, volumes, logs))
+                Box::pin(sandbox::tear_down(shared, pod, self.deaths.clone(), volumes, logs))
             }
             Action::DeleteObject => {
                 self.wants_deletion = true;

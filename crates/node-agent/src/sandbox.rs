@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use container_runtime::{Resources, RuntimeError, SandboxSpec};
 use k8s_openapi::api::core::v1::Pod;
+use meta::Uid;
 use node_core::Event;
 use node_core::hosts::{self, Resolver};
+
+use tokio::sync::mpsc;
 
 use crate::pod::Done;
 use crate::shared::{Shared, pod_uid};
@@ -93,10 +96,20 @@ fn write_files(shared: &Shared, pod: &Pod, ips: &[IpAddr]) -> std::io::Result<()
     std::fs::write(folder.join("hostname"), format!("{}\n", hosts::kernel_hostname(pod, domain)))
 }
 
-/// Removes what the pod has on this machine.
-pub(crate) async fn tear_down(shared: Arc<Shared>, pod: Arc<Pod>, volumes: bool, logs: bool) -> Done {
+/// Removes what the pod has on this machine. Its death is told as soon as it is certain, before what it leaves behind
+/// is cleaned away: a pod of the same name may begin then (S2).
+pub(crate) async fn tear_down(
+    shared: Arc<Shared>,
+    pod: Arc<Pod>,
+    deaths: mpsc::Sender<Uid>,
+    volumes: bool,
+    logs: bool,
+) -> Done {
     let uid = pod_uid(&pod);
     let result = async {
+        kill(&shared, &uid).await?;
+        // A dispatcher that has ended starts nothing any more.
+        let _ended = deaths.send(uid.clone()).await;
         remove(&shared, &uid, volumes).await?;
         if logs {
             remove_folder(&shared.pod_logs_dir(&pod)).map_err(|error| format!("remove logs: {error}"))?;
@@ -106,18 +119,29 @@ pub(crate) async fn tear_down(shared: Arc<Shared>, pod: Arc<Pod>, volumes: bool,
     Done::Event(Event::TornDown(result.await))
 }
 
+/// Kills every process of the pod; returns when the kernel has confirmed the last one's death.
+async fn kill(shared: &Shared, uid: &Uid) -> Result<(), String> {
+    match shared.parts.runtime.kill_sandbox(uid).await {
+        Ok(()) | Err(RuntimeError::NoSandbox { .. }) => Ok(()),
+        Err(error) => Err(sentence(&error)),
+    }
+}
+
 /// Removes sandbox, network and, if asked, volumes and files of a pod by its UID.
-pub(crate) async fn remove(shared: &Shared, uid: &meta::Uid, volumes: bool) -> Result<(), String> {
+pub(crate) async fn remove(shared: &Shared, uid: &Uid, volumes: bool) -> Result<(), String> {
     match shared.parts.runtime.remove_sandbox(uid).await {
         Ok(()) | Err(RuntimeError::NoSandbox { .. }) => {}
         Err(error) => return Err(sentence(&error)),
     }
+    tracing::trace!(pod = %uid, "sandbox removed");
     shared.parts.network.detach(uid).await.map_err(|error| sentence(&error))?;
+    tracing::trace!(pod = %uid, "network removed");
     if volumes {
         shared.parts.volumes.tear_down(uid).await.map_err(|error| error.sentence())?;
         // The volumes' folder and that of the pod's own files are one where volumes are on disk.
         remove_folder(&shared.pod_dir(uid)).map_err(|error| format!("remove the pod's own files: {error}"))?;
     }
+    tracing::trace!(pod = %uid, "volumes removed");
     Ok(())
 }
 
