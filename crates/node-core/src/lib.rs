@@ -10,6 +10,7 @@
 //! instance of a pod is started before the one that had its name is confirmed dead (S1, S2, D7).
 
 pub mod admit;
+mod alive;
 mod backoff;
 mod container;
 pub mod env;
