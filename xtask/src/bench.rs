@@ -196,12 +196,15 @@ fn settled_memory(bed: &Bed) -> Result<f64> {
     Ok(lowest)
 }
 
-/// Proportional set size of every process of our binary, in MB.
+/// Proportional set size of every process of our binary, in MB. Helpers run from a view of it under another path.
 fn memory(binary: &Path) -> Result<f64> {
     let mut kilobytes = 0.0;
     for entry in fs::read_dir("/proc")? {
         let folder = entry?.path();
-        if fs::read_link(folder.join("exe")).is_ok_and(|exe| exe == binary) {
+        let is_server = fs::read_link(folder.join("exe")).is_ok_and(|exe| exe == binary);
+        let words = fs::read(folder.join("cmdline")).unwrap_or_default();
+        let is_helper = words.split(|b| *b == 0).nth(1) == Some(b"runtime-helper");
+        if is_server || is_helper {
             let rollup = fs::read_to_string(folder.join("smaps_rollup")).unwrap_or_default();
             let pss = rollup.lines().find_map(|l| l.strip_prefix("Pss:"));
             let words = pss.and_then(|l| l.split_whitespace().next());
