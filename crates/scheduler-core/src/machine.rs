@@ -236,8 +236,14 @@ impl Scheduler {
                 pending.failures = 0;
                 self.enter(uid, State::Bound);
             }
-            (Action::SelectNode { .. }, Outcome::Done) => {
+            (Action::SelectNode { node, claims, .. }, Outcome::Done) => {
                 pending.failures = 0;
+                // Our own write is known before the claims' events arrive; asking for it again until then would spin.
+                for (claim, _) in claims {
+                    if let Some(facts) = self.snapshot.claims.get_mut(claim) {
+                        facts.selected_node.clone_from(node);
+                    }
+                }
                 let until = now.checked_add(VOLUMES_WAIT).unwrap_or(Timestamp::MAX);
                 self.enter(uid, State::AwaitingVolumes(until));
                 // The claims may have been bound before the answer came.
