@@ -1,5 +1,6 @@
 //! Writes with preconditions, as plans name them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use client::{Client, Collection, DeleteOptions, Object, Patch, Propagation, WriteOptions};
@@ -72,6 +73,17 @@ impl Api {
             outcome => outcome,
         }
     }
+}
+
+/// Records the notes of a plan that the plan before did not have; `told` are those of the plan before.
+pub(crate) fn record_news(
+    recorder: &EventRecorder,
+    about: &ObjectReference,
+    notes: &[Note],
+    told: &mut BTreeSet<Note>,
+) {
+    record(recorder, about, notes.iter().filter(|note| !told.contains(note)).cloned());
+    *told = notes.iter().cloned().collect();
 }
 
 /// Records a plan's notes about an object.

@@ -50,6 +50,10 @@ impl Cacheable for Thing {
         self.metadata.owner_references.iter().map(|owner| owner.uid.as_str()).collect()
     }
 
+    fn is_terminating(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
     fn is_held(&self) -> bool {
         !self.metadata.owner_references.is_empty() || self.metadata.deletion_timestamp.is_some()
     }

@@ -1,21 +1,21 @@
 //! The endpoints controller: obeys `controllers_core::endpoints::plan`.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use api::resources::{ENDPOINT_SLICES, ENDPOINTS};
-use client::{Client, Object};
+use client::Client;
 use controllers_core::endpoints::{Action, MANAGED_BY_LABEL, MANAGER, Plan, SERVICE_NAME_LABEL, View, plan};
 use controllers_core::words::is_terminating;
 use futures::future::join_all;
-use informer::{Backoff, Cacheable, Change, Informer, Key, Outcome, WorkQueue, work};
+use informer::{Cacheable, Change, Informer, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use meta::{LabelSelector, ResourceVersion, Status};
+use meta::{LabelSelector, Status};
 
 use crate::Parts;
 use crate::act::Api;
-use crate::seen::Unseen;
+use crate::run::Controller;
+use crate::seen::{Effect, Unseen};
 
 /// Label of a node that names its zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -26,7 +26,7 @@ struct Memory {
     endpoints: Unseen,
 }
 
-struct Controller {
+struct EndpointsController {
     client: Arc<dyn Client>,
     services: Informer<Service>,
     pods: Informer<Pod>,
@@ -34,40 +34,29 @@ struct Controller {
     endpoints: Informer<Endpoints>,
     nodes: Informer<Node>,
     queue: Arc<WorkQueue<Key>>,
-    memories: Mutex<BTreeMap<Key, Memory>>,
 }
 
 /// Starts the controller.
 pub(crate) fn start(parts: &Parts) {
-    let controller = Arc::new(Controller {
+    parts.run(EndpointsController {
         client: parts.client("endpointslice-controller"),
         services: parts.informers.of(),
         pods: parts.informers.of(),
         slices: parts.informers.of(),
         endpoints: parts.informers.of(),
         nodes: parts.informers.of(),
-        queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
-        memories: Mutex::default(),
-    });
-    let this = Arc::clone(&controller);
-    parts.safety_net(move || {
-        for service in this.services.list() {
-            this.queue.add(Key::new(service.namespace(), service.name()));
-        }
-    });
-    let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
-    parts.tasks.spawn(async move {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            () = controller.synced() => {}
-        }
-        controller.listen();
-        work(&controller.queue, workers, &cancel, |key| controller.look(key)).await;
+        queue: parts.queue(),
     });
 }
 
-impl Controller {
+impl Controller for EndpointsController {
+    type Key = Key;
+    type Memory = Memory;
+
+    fn queue(&self) -> &Arc<WorkQueue<Key>> {
+        &self.queue
+    }
+
     async fn synced(&self) {
         self.services.synced().await;
         self.pods.synced().await;
@@ -93,6 +82,36 @@ impl Controller {
         self.endpoints.on_change(move |change| queue.add(change.key()));
     }
 
+    fn wake_all(&self) {
+        for service in self.services.list() {
+            self.queue.add(Key::new(service.namespace(), service.name()));
+        }
+    }
+
+    async fn settle(&self, key: &Key, memory: &mut Memory) -> bool {
+        memory.slices.settle(&self.slices, &key.namespace).await
+            && memory.endpoints.settle(&self.endpoints, &key.namespace).await
+    }
+
+    async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
+        let plan = self.plan(key)?;
+        let api = Api::new(&self.client, &key.namespace);
+        let outcomes = join_all(plan.actions.iter().map(|action| perform(&api, action))).await;
+        let mut failed = false;
+        for (action, outcome) in plan.actions.iter().zip(outcomes) {
+            match outcome {
+                Ok(effect) => memory.unseen(action).note(effect),
+                Err(error) => {
+                    tracing::debug!(namespace = key.namespace, name = key.name, %error, "an endpoints write failed");
+                    failed = true;
+                }
+            }
+        }
+        Some(if failed { Outcome::Failed } else { Outcome::Done })
+    }
+}
+
+impl EndpointsController {
     /// Wakes the Services that select the pod, or did so before the change.
     fn pod_changed(&self, change: &Change<Pod>) {
         if let (Some(before), Some(after)) = (&change.before, &change.after)
@@ -112,32 +131,6 @@ impl Controller {
         for service in self.services.matching(Some(namespace), selects) {
             self.queue.add(Key::new(namespace, service.name()));
         }
-    }
-
-    async fn look(&self, key: Key) -> Outcome {
-        let memories = || self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut memory = memories().remove(&key).unwrap_or_default();
-        let caught_up = memory.slices.settle(&self.slices, &key.namespace, |s| is_terminating(&s.metadata)).await
-            && memory.endpoints.settle(&self.endpoints, &key.namespace, |e| is_terminating(&e.metadata)).await;
-        if !caught_up {
-            memories().insert(key, memory);
-            return Outcome::Failed;
-        }
-        let Some(plan) = self.plan(&key) else { return Outcome::Done };
-        let api = Api::new(&self.client, &key.namespace);
-        let outcomes = join_all(plan.actions.iter().map(|action| perform(&api, action))).await;
-        let mut failed = false;
-        for (action, outcome) in plan.actions.iter().zip(outcomes) {
-            match outcome {
-                Ok(revision) => note(&mut memory, action, revision),
-                Err(error) => {
-                    tracing::debug!(namespace = key.namespace, name = key.name, %error, "an endpoints write failed");
-                    failed = true;
-                }
-            }
-        }
-        memories().insert(key, memory);
-        if failed { Outcome::Failed } else { Outcome::Done }
     }
 
     fn plan(&self, key: &Key) -> Option<Plan> {
@@ -162,28 +155,27 @@ impl Controller {
     }
 }
 
-fn note(memory: &mut Memory, action: &Action, revision: Option<ResourceVersion>) {
-    match (action, revision) {
-        (Action::CreateSlice { .. } | Action::UpdateSlice { .. }, Some(revision)) => memory.slices.wrote(revision),
-        (Action::CreateEndpoints { .. } | Action::UpdateEndpoints { .. }, Some(revision)) => {
-            memory.endpoints.wrote(revision);
+impl Memory {
+    fn unseen(&mut self, action: &Action) -> &mut Unseen {
+        match action {
+            Action::CreateSlice { .. } | Action::UpdateSlice { .. } | Action::DeleteSlice { .. } => &mut self.slices,
+            Action::CreateEndpoints { .. } | Action::UpdateEndpoints { .. } => &mut self.endpoints,
         }
-        (Action::DeleteSlice { slice }, _) => memory.slices.deleted(&slice.name, &slice.uid),
-        (_, None) => {}
     }
 }
 
-async fn perform(api: &Api, action: &Action) -> Result<Option<ResourceVersion>, Status> {
-    let revision = |object: Arc<Object>| Some(object.resource_version);
+async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
     match action {
-        Action::CreateSlice { body } => api.create(ENDPOINT_SLICES, body.clone()).await.map(revision),
+        Action::CreateSlice { body } => api.create(ENDPOINT_SLICES, body.clone()).await.map(Effect::wrote),
         Action::UpdateSlice { slice, patch } => {
-            api.merge(ENDPOINT_SLICES, &slice.name, patch.clone()).await.map(revision)
+            api.merge(ENDPOINT_SLICES, &slice.name, patch.clone()).await.map(Effect::wrote)
         }
-        Action::DeleteSlice { slice } => api.delete(ENDPOINT_SLICES, slice, None, None).await.map(|()| None),
-        Action::CreateEndpoints { body } => api.create(ENDPOINTS, body.clone()).await.map(revision),
+        Action::DeleteSlice { slice } => {
+            api.delete(ENDPOINT_SLICES, slice, None, None).await.map(|()| Effect::deleted(slice))
+        }
+        Action::CreateEndpoints { body } => api.create(ENDPOINTS, body.clone()).await.map(Effect::wrote),
         Action::UpdateEndpoints { endpoints, patch } => {
-            api.merge(ENDPOINTS, &endpoints.name, patch.clone()).await.map(revision)
+            api.merge(ENDPOINTS, &endpoints.name, patch.clone()).await.map(Effect::wrote)
         }
     }
 }

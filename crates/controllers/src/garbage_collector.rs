@@ -6,7 +6,7 @@ use client::{Client, Propagation};
 use controllers_core::garbage_collector::{Action, Dependent, Item, Manner, OwnerState, plan};
 use controllers_core::words::Target;
 use futures::future::join_all;
-use informer::{Backoff, Cached, Change, Outcome, WorkQueue, work};
+use informer::{Cached, Change, Outcome, WorkQueue};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use meta::{Reason, ResourceId, Status, Uid};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use crate::Parts;
 use crate::act::Api;
 use crate::dependents::{Thing, Things};
 use crate::kinds::{Row, of_reference};
+use crate::run::Controller;
 
 /// An object to look at.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,7 +25,7 @@ struct Subject {
     name: String,
 }
 
-struct Controller {
+struct GarbageCollector {
     client: Arc<dyn Client>,
     things: Things,
     queue: Arc<WorkQueue<Subject>>,
@@ -32,32 +33,21 @@ struct Controller {
 
 /// Starts the controller.
 pub(crate) fn start(parts: &Parts, things: Things) {
-    let controller = Arc::new(Controller {
-        client: parts.client("generic-garbage-collector"),
-        things,
-        queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
-    });
-    let this = Arc::clone(&controller);
-    parts.safety_net(move || {
-        for (row, informer) in &this.things.rows {
-            for thing in informer.list() {
-                this.wake(&row.resource, &thing.metadata.namespace, &thing.metadata.name);
-            }
-        }
-    });
-    let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
-    parts.tasks.spawn(async move {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            () = controller.things.synced() => {}
-        }
-        controller.listen();
-        work(&controller.queue, workers, &cancel, |subject| controller.look(subject)).await;
-    });
+    parts.run(GarbageCollector { client: parts.client("generic-garbage-collector"), things, queue: parts.queue() });
 }
 
-impl Controller {
+impl Controller for GarbageCollector {
+    type Key = Subject;
+    type Memory = ();
+
+    fn queue(&self) -> &Arc<WorkQueue<Subject>> {
+        &self.queue
+    }
+
+    async fn synced(&self) {
+        self.things.synced().await;
+    }
+
     fn listen(self: &Arc<Self>) {
         for (row, informer) in self.things.rows.iter().cloned() {
             let this = Arc::clone(self);
@@ -65,6 +55,40 @@ impl Controller {
         }
     }
 
+    fn wake_all(&self) {
+        for (row, informer) in &self.things.rows {
+            for thing in informer.list() {
+                self.wake(&row.resource, &thing.metadata.namespace, &thing.metadata.name);
+            }
+        }
+    }
+
+    async fn look(&self, subject: &Subject, _memory: &mut ()) -> Option<Outcome> {
+        let api = Api::new(&self.client, &subject.namespace);
+        let (item, dependents) = match self.read(&api, subject).await {
+            Ok(Some(read)) => read,
+            Ok(None) => return None,
+            Err(error) => {
+                tracing::debug!(?subject, %error, "an object could not be read for garbage collection");
+                return Some(Outcome::Failed);
+            }
+        };
+        let plan = plan(&item);
+        let about_dependents =
+            plan.actions.iter().map(|action| self.perform(&api, subject, action, &dependents, &item));
+        for outcome in join_all(about_dependents).await {
+            if let Err(error) = outcome
+                && error.reason != Some(Reason::NotFound)
+            {
+                tracing::debug!(?subject, %error, "a garbage collection action failed");
+                return Some(Outcome::Failed);
+            }
+        }
+        Some(if plan.retry { Outcome::Failed } else { Outcome::Done })
+    }
+}
+
+impl GarbageCollector {
     fn changed(&self, row: &Row, change: &Change<Thing>) {
         let thing = &change.newest().metadata;
         match &change.after {
@@ -112,30 +136,6 @@ impl Controller {
         if owner.is_some_and(|owner| owner.metadata.deletion_timestamp.is_some()) {
             self.wake(&row.resource, namespace, name);
         }
-    }
-
-    async fn look(&self, subject: Subject) -> Outcome {
-        let api = Api::new(&self.client, &subject.namespace);
-        let (item, dependents) = match self.read(&api, &subject).await {
-            Ok(Some(read)) => read,
-            Ok(None) => return Outcome::Done,
-            Err(error) => {
-                tracing::debug!(?subject, %error, "an object could not be read for garbage collection");
-                return Outcome::Failed;
-            }
-        };
-        let plan = plan(&item);
-        let about_dependents =
-            plan.actions.iter().map(|action| self.perform(&api, &subject, action, &dependents, &item));
-        for outcome in join_all(about_dependents).await {
-            if let Err(error) = outcome
-                && error.reason != Some(Reason::NotFound)
-            {
-                tracing::debug!(?subject, %error, "a garbage collection action failed");
-                return Outcome::Failed;
-            }
-        }
-        if plan.retry { Outcome::Failed } else { Outcome::Done }
     }
 
     /// The object, its owners and its dependents; `None` if it is gone. Owners are read live (S9).

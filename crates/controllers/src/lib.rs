@@ -3,7 +3,7 @@
 //! Here lives the acting half: each controller takes a key from its queue, makes sure that its caches have seen its own
 //! last writes (D6), builds the view, asks `controllers-core` for the plan, carries it out through the API under its own
 //! user name, and reports what became of it. What is not here: decisions. Wakes come from events only; the one periodic
-//! look ([`Config::resync`]) is a safety net. Start with [`Controllers::start`].
+//! look ([`Config::resync`]) is a safety net. Start with [`Controllers::start`]; the loop they share is in `run`.
 
 mod act;
 mod dependents;
@@ -12,6 +12,7 @@ mod garbage_collector;
 mod kinds;
 mod namespaces;
 mod persistent_volumes;
+mod run;
 mod seen;
 mod service_accounts;
 mod stateful_set;
@@ -65,21 +66,6 @@ impl Parts {
     /// A client that acts as a controller's service account in `kube-system`.
     pub(crate) fn client(&self, controller: &str) -> Arc<dyn Client> {
         (self.clients)(&format!("system:serviceaccount:kube-system:{controller}"))
-    }
-
-    /// The one periodic look: everything again, so that a lost wake heals some day. Nothing depends on it (D9).
-    pub(crate) fn safety_net(&self, look_at_everything: impl Fn() + Send + 'static) {
-        let (cancel, clock, period) = (self.cancel.clone(), Arc::clone(&self.clock), self.config.resync);
-        self.tasks.spawn(async move {
-            loop {
-                let next = clock.now().checked_add(period).unwrap_or(meta::Timestamp::MAX);
-                tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => return,
-                    () = clock.sleep_until(next) => look_at_everything(),
-                }
-            }
-        });
     }
 
     pub(crate) fn recorder(&self, client: &Arc<dyn Client>, component: &str) -> EventRecorder {

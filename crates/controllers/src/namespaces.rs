@@ -8,7 +8,7 @@ use api::resources::{NAMESPACES, PODS};
 use client::{Client, Collection, DeleteOptions, Propagation, Selection};
 use controllers_core::namespaces::{Plan, Remains, View, plan};
 use futures::future::join_all;
-use informer::{Backoff, Clock, Informer, Outcome, WorkQueue, work};
+use informer::{Cacheable, Clock, Informer, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::Namespace;
 use meta::{ObjectId, Reason, ResourceId, Status};
 use serde_json::{Value, json};
@@ -17,11 +17,12 @@ use crate::Parts;
 use crate::act::Api;
 use crate::dependents::{Thing, Things};
 use crate::kinds::KINDS;
+use crate::run::Controller;
 
 /// How long without an event before a namespace that does not get empty is looked at again: a safety net.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
-struct Controller {
+struct NamespaceController {
     client: Arc<dyn Client>,
     clock: Arc<dyn Clock>,
     namespaces: Informer<Namespace>,
@@ -31,30 +32,31 @@ struct Controller {
 
 /// Starts the controller.
 pub(crate) fn start(parts: &Parts, things: Things) {
-    let controller = Arc::new(Controller {
+    parts.run(NamespaceController {
         client: parts.client("namespace-controller"),
         clock: Arc::clone(&parts.clock),
         namespaces: parts.informers.of(),
         things,
-        queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
-    });
-    let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
-    parts.tasks.spawn(async move {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            () = controller.namespaces.synced() => {}
-        }
-        controller.listen();
-        work(&controller.queue, workers, &cancel, |name| controller.look(name)).await;
+        queue: parts.queue(),
     });
 }
 
-impl Controller {
+impl Controller for NamespaceController {
+    type Key = String;
+    type Memory = ();
+
+    fn queue(&self) -> &Arc<WorkQueue<String>> {
+        &self.queue
+    }
+
+    async fn synced(&self) {
+        self.namespaces.synced().await;
+    }
+
     fn listen(self: &Arc<Self>) {
         let queue = Arc::clone(&self.queue);
         self.namespaces.on_change(move |change| {
-            if change.after.as_ref().is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
+            if change.after.as_ref().is_some_and(|namespace| namespace.is_terminating()) {
                 queue.add(change.key().name);
             }
         });
@@ -69,20 +71,30 @@ impl Controller {
         }
     }
 
-    fn is_deleting(&self, namespace: &str) -> bool {
-        self.namespaces.get("", namespace).is_some_and(|found| found.metadata.deletion_timestamp.is_some())
+    fn wake_all(&self) {
+        for namespace in self.namespaces.list().iter().filter(|namespace| namespace.is_terminating()) {
+            self.queue.add(namespace.name().to_owned());
+        }
     }
 
-    async fn look(&self, name: String) -> Outcome {
-        match self.advance(&name).await {
-            Ok(true) => Outcome::Done,
-            Ok(false) => Outcome::LookAgain(self.clock.now().checked_add(LOOK_AGAIN).unwrap_or(meta::Timestamp::MAX)),
-            Err(error) if error.reason == Some(Reason::NotFound) => Outcome::Done,
+    async fn look(&self, name: &String, _memory: &mut ()) -> Option<Outcome> {
+        match self.advance(name).await {
+            Ok(true) => None,
+            Ok(false) => {
+                Some(Outcome::LookAgain(self.clock.now().checked_add(LOOK_AGAIN).unwrap_or(meta::Timestamp::MAX)))
+            }
+            Err(error) if error.reason == Some(Reason::NotFound) => None,
             Err(error) => {
                 tracing::debug!(namespace = name, %error, "a namespace could not be emptied yet");
-                Outcome::Failed
+                Some(Outcome::Failed)
             }
         }
+    }
+}
+
+impl NamespaceController {
+    fn is_deleting(&self, namespace: &str) -> bool {
+        self.namespaces.get("", namespace).is_some_and(|found| found.is_terminating())
     }
 
     /// Asks the content to go, and lets the namespace go if nothing is left (`true`).

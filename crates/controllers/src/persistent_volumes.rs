@@ -1,21 +1,22 @@
 //! The volume controller: obeys `controllers_core::persistent_volumes`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use api::resources::{PERSISTENT_VOLUME_CLAIMS as CLAIMS, PERSISTENT_VOLUMES as VOLUMES, PODS};
-use client::{Client, Collection, Object, Selection};
+use client::{Client, Collection, Selection};
 use controllers_core::persistent_volumes::{Action, ClaimView, Plan, VolumeView, plan_claim, plan_volume};
 use controllers_core::words::{Note, is_terminating};
 use informer::events::reference_to;
-use informer::{Backoff, Cacheable, Change, EventRecorder, Informer, Key, Outcome, WorkQueue, work};
+use informer::{Cacheable, Change, EventRecorder, Informer, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use meta::{Reason, Status};
 
 use crate::Parts;
-use crate::act::{Api, record};
-use crate::seen::Unseen;
+use crate::act::{Api, record_news};
+use crate::run::Controller;
+use crate::seen::{Effect, Unseen};
 
 /// What a key is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -31,7 +32,7 @@ struct Memory {
     notes: BTreeSet<Note>,
 }
 
-struct Controller {
+struct VolumeController {
     client: Arc<dyn Client>,
     recorder: EventRecorder,
     claims: Informer<PersistentVolumeClaim>,
@@ -40,14 +41,13 @@ struct Controller {
     pods: Informer<Pod>,
     nodes: Informer<Node>,
     queue: Arc<WorkQueue<Subject>>,
-    memories: Mutex<BTreeMap<Subject, Memory>>,
     volume_root: String,
 }
 
 /// Starts the controller.
 pub(crate) fn start(parts: &Parts) {
     let client = parts.client("persistent-volume-binder");
-    let controller = Arc::new(Controller {
+    parts.run(VolumeController {
         recorder: parts.recorder(&client, "persistentvolume-controller"),
         client,
         claims: parts.informers.of(),
@@ -55,32 +55,19 @@ pub(crate) fn start(parts: &Parts) {
         classes: parts.informers.of(),
         pods: parts.informers.of(),
         nodes: parts.informers.of(),
-        queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
-        memories: Mutex::default(),
+        queue: parts.queue(),
         volume_root: parts.config.volume_root.display().to_string(),
-    });
-    let this = Arc::clone(&controller);
-    parts.safety_net(move || {
-        for claim in this.claims.list() {
-            this.queue.add(Subject::Claim(Key::new(claim.namespace(), claim.name())));
-        }
-        for volume in this.volumes.list() {
-            this.queue.add(Subject::Volume(volume.name().to_owned()));
-        }
-    });
-    let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
-    parts.tasks.spawn(async move {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            () = controller.synced() => {}
-        }
-        controller.listen();
-        work(&controller.queue, workers, &cancel, |subject| controller.look(subject)).await;
     });
 }
 
-impl Controller {
+impl Controller for VolumeController {
+    type Key = Subject;
+    type Memory = Memory;
+
+    fn queue(&self) -> &Arc<WorkQueue<Subject>> {
+        &self.queue
+    }
+
     async fn synced(&self) {
         self.claims.synced().await;
         self.volumes.synced().await;
@@ -120,6 +107,33 @@ impl Controller {
         });
     }
 
+    fn wake_all(&self) {
+        for claim in self.claims.list() {
+            self.queue.add(Subject::Claim(Key::new(claim.namespace(), claim.name())));
+        }
+        for volume in self.volumes.list() {
+            self.queue.add(Subject::Volume(volume.name().to_owned()));
+        }
+    }
+
+    async fn settle(&self, subject: &Subject, memory: &mut Memory) -> bool {
+        let namespace = match subject {
+            Subject::Claim(key) => &key.namespace,
+            Subject::Volume(_) => "",
+        };
+        memory.claims.settle(&self.claims, namespace).await && memory.volumes.settle(&self.volumes, "").await
+    }
+
+    async fn look(&self, subject: &Subject, memory: &mut Memory) -> Option<Outcome> {
+        let (plan, about) = match subject {
+            Subject::Claim(key) => self.plan_claim(key)?,
+            Subject::Volume(name) => self.plan_volume(name)?,
+        };
+        Some(self.obey(subject, &plan, &about, memory).await)
+    }
+}
+
+impl VolumeController {
     fn volume_changed(&self, change: &Change<PersistentVolume>) {
         self.queue.add(Subject::Volume(change.newest().name().to_owned()));
         for volume in [&change.before, &change.after].into_iter().flatten() {
@@ -143,29 +157,6 @@ impl Controller {
         for claim in self.claims.matching(None, |claim| volume_name(claim).is_none()) {
             self.queue.add(Subject::Claim(Key::new(claim.namespace(), claim.name())));
         }
-    }
-
-    async fn look(&self, subject: Subject) -> Outcome {
-        let memories = || self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut memory = memories().remove(&subject).unwrap_or_default();
-        let namespace = match &subject {
-            Subject::Claim(key) => key.namespace.clone(),
-            Subject::Volume(_) => String::new(),
-        };
-        let caught_up = memory.claims.settle(&self.claims, &namespace, |c| is_terminating(&c.metadata)).await
-            && memory.volumes.settle(&self.volumes, "", |v| is_terminating(&v.metadata)).await;
-        if !caught_up {
-            memories().insert(subject, memory);
-            return Outcome::Failed;
-        }
-        let planned = match &subject {
-            Subject::Claim(key) => self.plan_claim(key),
-            Subject::Volume(name) => self.plan_volume(name),
-        };
-        let Some((plan, about)) = planned else { return Outcome::Done };
-        let outcome = self.obey(&subject, &plan, &about, &mut memory).await;
-        memories().insert(subject, memory);
-        outcome
     }
 
     fn plan_claim(&self, key: &Key) -> Option<(Plan, ObjectReference)> {
@@ -202,45 +193,43 @@ impl Controller {
                 }
             }
         }
-        record(&self.recorder, about, plan.notes.iter().filter(|note| !memory.notes.contains(note)).cloned());
-        memory.notes = plan.notes.iter().cloned().collect();
+        record_news(&self.recorder, about, &plan.notes, &mut memory.notes);
         Outcome::Done
     }
 
     async fn perform(&self, about: &ObjectReference, action: &Action, memory: &mut Memory) -> Result<(), Status> {
         let claims = Api::new(&self.client, about.namespace.as_deref().unwrap_or_default());
         let volumes = Api::new(&self.client, "");
-        let revision = |object: Arc<Object>| object.resource_version;
         match action {
             Action::CreateVolume { name, body } => match volumes.create(VOLUMES, body.clone()).await {
-                Ok(object) => memory.volumes.wrote(object.resource_version),
+                Ok(object) => memory.volumes.note(Effect::wrote(object)),
                 // Made before a crash: the name holds the claim's UID, so it is this claim's (S4).
                 Err(error) if error.reason == Some(Reason::AlreadyExists) => {
                     let found = volumes.get(VOLUMES, name).await?;
-                    memory.volumes.wrote(found.resource_version);
+                    memory.volumes.note(Effect::wrote(found));
                     return Err(error);
                 }
                 Err(error) => return Err(error),
             },
             Action::PatchVolume { volume, patch } => {
-                memory.volumes.wrote(volumes.merge(VOLUMES, &volume.name, patch.clone()).await.map(revision)?);
+                memory.volumes.note(volumes.merge(VOLUMES, &volume.name, patch.clone()).await.map(Effect::wrote)?);
             }
             Action::PatchVolumeStatus { volume, patch } => {
                 let written = volumes.merge_into(VOLUMES, "status", &volume.name, patch.clone()).await;
-                memory.volumes.wrote(written.map(revision)?);
+                memory.volumes.note(written.map(Effect::wrote)?);
             }
             Action::PatchClaim { claim, patch } => {
-                memory.claims.wrote(claims.merge(CLAIMS, &claim.name, patch.clone()).await.map(revision)?);
+                memory.claims.note(claims.merge(CLAIMS, &claim.name, patch.clone()).await.map(Effect::wrote)?);
             }
             Action::PatchClaimStatus { claim, patch } => {
                 let written = claims.merge_into(CLAIMS, "status", &claim.name, patch.clone()).await;
-                memory.claims.wrote(written.map(revision)?);
+                memory.claims.note(written.map(Effect::wrote)?);
             }
             Action::ConfirmClaimGone { namespace, name, uid } => self.confirm_claim_gone(namespace, name, uid).await?,
             Action::ConfirmUnused { namespace, name } => self.confirm_unused(namespace, name).await?,
             Action::DeleteVolume { volume } => {
                 volumes.delete(VOLUMES, volume, None, None).await?;
-                memory.volumes.deleted(&volume.name, &volume.uid);
+                memory.volumes.note(Effect::deleted(volume));
             }
         }
         Ok(())

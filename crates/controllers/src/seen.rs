@@ -3,11 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::Object;
+use controllers_core::words::Target;
 use informer::{Cacheable, Cached, Informer};
 use meta::{ResourceVersion, Uid};
 
 /// Longest wait for a cache; in process it is well under a millisecond.
 pub(crate) const SEEN_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What an action left behind that a cache must show.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// A write with this revision.
+    Wrote(ResourceVersion),
+    /// A deletion; it returns no revision, so its effect is looked for.
+    Deleted { name: String, uid: Uid },
+    /// Nothing.
+    Nothing,
+}
+
+impl Effect {
+    pub(crate) fn wrote(object: Arc<Object>) -> Self {
+        Self::Wrote(object.resource_version)
+    }
+
+    pub(crate) fn deleted(target: &Target) -> Self {
+        Self::Deleted { name: target.name.clone(), uid: target.uid.clone() }
+    }
+}
 
 /// Writes to one resource that its cache may not have seen.
 #[derive(Clone, Debug, Default)]
@@ -17,23 +40,17 @@ pub(crate) struct Unseen {
 }
 
 impl Unseen {
-    /// A write that returned this revision.
-    pub(crate) fn wrote(&mut self, revision: ResourceVersion) {
-        self.newest = self.newest.max(revision);
-    }
-
-    /// A deletion; it returns no revision, so its effect is looked for.
-    pub(crate) fn deleted(&mut self, name: &str, uid: &Uid) {
-        self.deleted.push((name.to_owned(), uid.clone()));
+    /// Notes what an action left behind.
+    pub(crate) fn note(&mut self, effect: Effect) {
+        match effect {
+            Effect::Wrote(revision) => self.newest = self.newest.max(revision),
+            Effect::Deleted { name, uid } => self.deleted.push((name, uid)),
+            Effect::Nothing => {}
+        }
     }
 
     /// Waits until the cache shows all of it, and forgets it then. `false` if that took too long: plan nothing.
-    pub(crate) async fn settle<T: Cacheable>(
-        &mut self,
-        informer: &Informer<T>,
-        namespace: &str,
-        is_terminating: impl Fn(&T) -> bool,
-    ) -> bool {
+    pub(crate) async fn settle<T: Cacheable>(&mut self, informer: &Informer<T>, namespace: &str) -> bool {
         if self.newest > ResourceVersion::default() {
             if informer.wait_seen(self.newest, SEEN_WAIT_MAX).await.is_err() {
                 return false;
@@ -46,7 +63,7 @@ impl Unseen {
         let mut changes = informer.changes();
         let shows = |(name, uid): &(String, Uid)| {
             let found: Option<Arc<Cached<T>>> = informer.get(namespace, name);
-            found.is_none_or(|found| found.uid() != uid.0 || is_terminating(&found.value))
+            found.is_none_or(|found| found.uid() != uid.0 || found.is_terminating())
         };
         let waited = tokio::time::timeout(SEEN_WAIT_MAX, async {
             loop {

@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use api::resources::{CONFIG_MAPS, SERVICE_ACCOUNTS};
 use client::{Client, Collection, Selection};
-use informer::{Backoff, Cacheable, Informer, Outcome, Scope, WorkQueue, work};
+use informer::{Cacheable, Informer, Outcome, Scope, WorkQueue};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use meta::{Reason, ResourceId, Status};
 use serde_json::json;
 
 use crate::Parts;
 use crate::act::Api;
+use crate::run::Controller;
 
 /// Name of the account that pods use unless they name another.
 const DEFAULT_ACCOUNT: &str = "default";
 /// Name of the config map that holds the cluster's CA.
 const ROOT_CA: &str = "kube-root-ca.crt";
 
-struct Controller {
+/// Gives each namespace its account and its CA.
+struct Furnisher {
     accounts_client: Arc<dyn Client>,
     root_ca_client: Arc<dyn Client>,
     namespaces: Informer<Namespace>,
@@ -33,41 +35,32 @@ pub(crate) fn start(parts: &Parts) {
         target: Collection::all(resource),
         selection: Selection { fields: format!("metadata.name={name}"), ..Selection::default() },
     };
-    let controller = Arc::new(Controller {
+    parts.run(Furnisher {
         accounts_client: parts.client("service-account-controller"),
         root_ca_client: parts.client("root-ca-cert-publisher"),
         namespaces: parts.informers.of(),
         accounts: parts.informers.scoped(named(SERVICE_ACCOUNTS, DEFAULT_ACCOUNT)),
         root_cas: parts.informers.scoped(named(CONFIG_MAPS, ROOT_CA)),
-        queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
+        queue: parts.queue(),
         root_ca_pem: parts.config.root_ca_pem.clone(),
-    });
-    let this = Arc::clone(&controller);
-    parts.safety_net(move || {
-        for namespace in this.namespaces.list() {
-            this.queue.add(namespace.name().to_owned());
-        }
-    });
-    let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
-    parts.tasks.spawn(async move {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            () = controller.synced() => {}
-        }
-        controller.listen();
-        work(&controller.queue, workers, &cancel, |name| controller.look(name)).await;
     });
 }
 
-impl Controller {
+impl Controller for Furnisher {
+    type Key = String;
+    type Memory = ();
+
+    fn queue(&self) -> &Arc<WorkQueue<String>> {
+        &self.queue
+    }
+
     async fn synced(&self) {
         self.namespaces.synced().await;
         self.accounts.synced().await;
         self.root_cas.synced().await;
     }
 
-    fn listen(&self) {
+    fn listen(self: &Arc<Self>) {
         let queue = Arc::clone(&self.queue);
         self.namespaces.on_change(move |change| queue.add(change.key().name));
         let queue = Arc::clone(&self.queue);
@@ -76,20 +69,27 @@ impl Controller {
         self.root_cas.on_change(move |change| queue.add(change.newest().namespace().to_owned()));
     }
 
-    async fn look(&self, namespace: String) -> Outcome {
-        let Some(found) = self.namespaces.get("", &namespace) else { return Outcome::Done };
-        if found.metadata.deletion_timestamp.is_some() {
-            return Outcome::Done;
-        }
-        match tokio::try_join!(self.account(&namespace), self.root_ca(&namespace)) {
-            Ok(_) => Outcome::Done,
-            Err(error) => {
-                tracing::debug!(namespace, %error, "a namespace could not be furnished");
-                Outcome::Failed
-            }
+    fn wake_all(&self) {
+        for namespace in self.namespaces.list() {
+            self.queue.add(namespace.name().to_owned());
         }
     }
 
+    async fn look(&self, namespace: &String, _memory: &mut ()) -> Option<Outcome> {
+        if self.namespaces.get("", namespace)?.is_terminating() {
+            return None;
+        }
+        match tokio::try_join!(self.account(namespace), self.root_ca(namespace)) {
+            Ok(_) => Some(Outcome::Done),
+            Err(error) => {
+                tracing::debug!(namespace, %error, "a namespace could not be furnished");
+                Some(Outcome::Failed)
+            }
+        }
+    }
+}
+
+impl Furnisher {
     async fn account(&self, namespace: &str) -> Result<(), Status> {
         if self.accounts.get(namespace, DEFAULT_ACCOUNT).is_some() {
             return Ok(());

@@ -1,24 +1,23 @@
 //! The StatefulSet controller: obeys `controllers_core::stateful_set::plan`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use client::{Client, Object};
 use controllers_core::stateful_set::{Action, Failure, Plan, PodFacts, SetFacts, View, plan, report, wanted_claims};
 use controllers_core::words::{Note, controller_of, is_terminating};
 use futures::future::join_all;
-use informer::{
-    Backoff, Cacheable, Cached, Change, Clock, EventRecorder, Informer, Key, Kinded, Outcome, WorkQueue, work,
-};
+use informer::{Cacheable, Cached, Change, Clock, EventRecorder, Informer, Key, Kinded, Outcome, WorkQueue};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use meta::{Reason, ResourceId, ResourceVersion, Status};
+use meta::{Reason, ResourceId, Status};
 use serde::de::Error as _;
 
 use crate::Parts;
-use crate::act::{Api, record};
-use crate::seen::Unseen;
+use crate::act::{Api, record, record_news};
+use crate::run::Controller;
+use crate::seen::{Effect, Unseen};
 
 /// A StatefulSet as the planner sees it.
 #[derive(Debug)]
@@ -44,6 +43,10 @@ impl Cacheable for CachedSet {
     fn owner_uids(&self) -> Vec<&str> {
         Vec::new()
     }
+
+    fn is_terminating(&self) -> bool {
+        self.0.deleting
+    }
 }
 
 impl Kinded for CachedSet {
@@ -62,7 +65,7 @@ struct Memory {
     notes: BTreeSet<Note>,
 }
 
-struct Controller {
+struct StatefulSetController {
     client: Arc<dyn Client>,
     recorder: EventRecorder,
     clock: Arc<dyn Clock>,
@@ -72,13 +75,12 @@ struct Controller {
     revisions: Informer<ControllerRevision>,
     services: Informer<Service>,
     queue: Arc<WorkQueue<Key>>,
-    memories: Mutex<BTreeMap<Key, Memory>>,
 }
 
 /// Starts the controller.
 pub(crate) fn start(parts: &Parts) {
     let client = parts.client("statefulset-controller");
-    let controller = Arc::new(Controller {
+    parts.run(StatefulSetController {
         recorder: parts.recorder(&client, "statefulset-controller"),
         client,
         clock: Arc::clone(&parts.clock),
@@ -87,28 +89,18 @@ pub(crate) fn start(parts: &Parts) {
         claims: parts.informers.of(),
         revisions: parts.informers.of(),
         services: parts.informers.of(),
-        queue: Arc::new(WorkQueue::new(Arc::clone(&parts.clock), Backoff::CONTROLLER)),
-        memories: Mutex::default(),
-    });
-    let this = Arc::clone(&controller);
-    parts.safety_net(move || {
-        for set in this.sets.list() {
-            this.queue.add(Key::new(set.namespace(), set.name()));
-        }
-    });
-    let (cancel, workers) = (parts.cancel.clone(), parts.config.workers);
-    parts.tasks.spawn(async move {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            () = controller.synced() => {}
-        }
-        controller.listen();
-        work(&controller.queue, workers, &cancel, |key| controller.look(key)).await;
+        queue: parts.queue(),
     });
 }
 
-impl Controller {
+impl Controller for StatefulSetController {
+    type Key = Key;
+    type Memory = Memory;
+
+    fn queue(&self) -> &Arc<WorkQueue<Key>> {
+        &self.queue
+    }
+
     async fn synced(&self) {
         self.sets.synced().await;
         self.pods.synced().await;
@@ -140,6 +132,31 @@ impl Controller {
         });
     }
 
+    fn wake_all(&self) {
+        for set in self.sets.list() {
+            self.queue.add(Key::new(set.namespace(), set.name()));
+        }
+    }
+
+    async fn settle(&self, key: &Key, memory: &mut Memory) -> bool {
+        memory.set.settle(&self.sets, &key.namespace).await
+            && memory.pods.settle(&self.pods, &key.namespace).await
+            && memory.claims.settle(&self.claims, &key.namespace).await
+            && memory.revisions.settle(&self.revisions, &key.namespace).await
+    }
+
+    async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
+        let set = self.sets.get(&key.namespace, &key.name)?;
+        let plan = self.plan(&set.0);
+        Some(match self.obey(&set.0, &plan, memory).await {
+            Err(()) => Outcome::Failed,
+            Ok(()) if plan.retry => Outcome::Failed,
+            Ok(()) => plan.look_again.map_or(Outcome::Done, Outcome::LookAgain),
+        })
+    }
+}
+
+impl StatefulSetController {
     fn pod_changed(&self, change: &Change<Pod>) {
         if let (Some(before), Some(after)) = (&change.before, &change.after)
             && !matters(before, after)
@@ -193,40 +210,6 @@ impl Controller {
         }
     }
 
-    /// One look at one set.
-    async fn look(&self, key: Key) -> Outcome {
-        let mut memory = self.recall(&key);
-        if !self.settle(&key.namespace, &mut memory).await {
-            tracing::warn!(namespace = key.namespace, name = key.name, "caches are behind own writes; will look again");
-            self.remember(key, memory);
-            return Outcome::Failed;
-        }
-        let Some(set) = self.sets.get(&key.namespace, &key.name) else { return Outcome::Done };
-        let plan = self.plan(&set.0);
-        let outcome = self.obey(&set.0, &plan, &mut memory).await;
-        self.remember(key, memory);
-        match outcome {
-            Err(()) => Outcome::Failed,
-            Ok(()) if plan.retry => Outcome::Failed,
-            Ok(()) => plan.look_again.map_or(Outcome::Done, Outcome::LookAgain),
-        }
-    }
-
-    fn recall(&self, key: &Key) -> Memory {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
-    }
-
-    fn remember(&self, key: Key, memory: Memory) {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).insert(key, memory);
-    }
-
-    async fn settle(&self, namespace: &str, memory: &mut Memory) -> bool {
-        memory.set.settle(&self.sets, namespace, |set| set.0.deleting).await
-            && memory.pods.settle(&self.pods, namespace, |pod| is_terminating(&pod.metadata)).await
-            && memory.claims.settle(&self.claims, namespace, |claim| is_terminating(&claim.metadata)).await
-            && memory.revisions.settle(&self.revisions, namespace, |r| is_terminating(&r.metadata)).await
-    }
-
     fn plan(&self, set: &SetFacts) -> Plan {
         let near = |pod: &Pod| match controller_of(&pod.metadata) {
             Some(owner) if owner.uid == set.uid.0 => true,
@@ -254,9 +237,7 @@ impl Controller {
     /// Carries a plan out; an error if something failed that has to be tried again.
     async fn obey(&self, set: &SetFacts, plan: &Plan, memory: &mut Memory) -> Result<(), ()> {
         let about = reference(set);
-        let fresh = plan.notes.iter().filter(|note| !memory.notes.contains(note)).cloned();
-        record(&self.recorder, &about, fresh);
-        memory.notes = plan.notes.iter().cloned().collect();
+        record_news(&self.recorder, &about, &plan.notes, &mut memory.notes);
         let api = Api::new(&self.client, &set.namespace);
         let status = async {
             match &plan.status {
@@ -330,16 +311,6 @@ impl Controller {
     }
 }
 
-/// What an action left behind.
-enum Effect {
-    /// A write with this revision.
-    Wrote(ResourceVersion),
-    /// A deletion.
-    Deleted,
-    /// Nothing.
-    Nothing,
-}
-
 impl Memory {
     /// Notes what the caches must show before the next plan.
     fn note(&mut self, action: &Action, effect: Effect) {
@@ -357,20 +328,13 @@ impl Memory {
             Action::CreateClaim { .. } | Action::SetClaimOwners { .. } => &mut self.claims,
             Action::WriteStatus { .. } => &mut self.set,
         };
-        match (effect, action) {
-            (Effect::Wrote(revision), _) => unseen.wrote(revision),
-            (Effect::Deleted, Action::DeletePod { pod: target, .. } | Action::DeleteRevision { revision: target }) => {
-                unseen.deleted(&target.name, &target.uid);
-            }
-            (Effect::Deleted | Effect::Nothing, _) => {}
-        }
+        unseen.note(effect);
     }
 }
 
 /// Carries one action out.
 async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
     use api::resources::{CONTROLLER_REVISIONS as REVISIONS, PERSISTENT_VOLUME_CLAIMS as CLAIMS, PODS, STATEFUL_SETS};
-    let wrote = |object: Arc<Object>| Effect::Wrote(object.resource_version);
     match action {
         Action::ConfirmSet { set } => {
             let live = api.get(STATEFUL_SETS, &set.name).await?;
@@ -381,25 +345,27 @@ async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
             Ok(Effect::Nothing)
         }
         Action::AdoptRevision { revision, patch } => {
-            api.merge(REVISIONS, &revision.name, patch.clone()).await.map(wrote)
+            api.merge(REVISIONS, &revision.name, patch.clone()).await.map(Effect::wrote)
         }
         Action::AdoptPod { pod, patch } | Action::ReleasePod { pod, patch } | Action::RepairPod { pod, patch, .. } => {
-            api.merge(PODS, &pod.name, patch.clone()).await.map(wrote)
+            api.merge(PODS, &pod.name, patch.clone()).await.map(Effect::wrote)
         }
-        Action::CreateRevision { body, .. } => api.create(REVISIONS, body.clone()).await.map(wrote),
+        Action::CreateRevision { body, .. } => api.create(REVISIONS, body.clone()).await.map(Effect::wrote),
         Action::RenumberRevision { revision, number } => {
             let patch = serde_json::json!({"metadata": revision.patch_metadata(), "revision": number});
-            api.merge(REVISIONS, &revision.name, patch).await.map(wrote)
+            api.merge(REVISIONS, &revision.name, patch).await.map(Effect::wrote)
         }
         Action::DeleteRevision { revision } => {
-            api.delete(REVISIONS, revision, None, None).await.map(|()| Effect::Deleted)
+            api.delete(REVISIONS, revision, None, None).await.map(|()| Effect::deleted(revision))
         }
-        Action::CreateClaim { body, .. } => api.create(CLAIMS, body.clone()).await.map(wrote),
-        Action::SetClaimOwners { claim, patch, .. } => api.merge(CLAIMS, &claim.name, patch.clone()).await.map(wrote),
-        Action::CreatePod { body, .. } => api.create(PODS, body.clone()).await.map(wrote),
-        Action::DeletePod { pod, .. } => api.delete(PODS, pod, None, None).await.map(|()| Effect::Deleted),
+        Action::CreateClaim { body, .. } => api.create(CLAIMS, body.clone()).await.map(Effect::wrote),
+        Action::SetClaimOwners { claim, patch, .. } => {
+            api.merge(CLAIMS, &claim.name, patch.clone()).await.map(Effect::wrote)
+        }
+        Action::CreatePod { body, .. } => api.create(PODS, body.clone()).await.map(Effect::wrote),
+        Action::DeletePod { pod, .. } => api.delete(PODS, pod, None, None).await.map(|()| Effect::deleted(pod)),
         Action::WriteStatus { set, patch } => {
-            api.merge_into(STATEFUL_SETS, "status", &set.name, patch.clone()).await.map(wrote)
+            api.merge_into(STATEFUL_SETS, "status", &set.name, patch.clone()).await.map(Effect::wrote)
         }
     }
 }

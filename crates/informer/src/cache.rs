@@ -51,6 +51,9 @@ pub trait Cacheable: Sized + Send + Sync + 'static {
     /// UIDs of all owner references.
     fn owner_uids(&self) -> Vec<&str>;
 
+    /// Whether its deletion has begun (`metadata.deletionTimestamp`).
+    fn is_terminating(&self) -> bool;
+
     /// Whether a cache holds it. An object that is not held still causes changes: each of its states as one that
     /// appeared, and its end if a watch delivers it (between two lists it is missed).
     fn is_held(&self) -> bool {
@@ -89,6 +92,10 @@ where
 
     fn owner_uids(&self) -> Vec<&str> {
         self.metadata().owner_references.iter().flatten().map(|owner| owner.uid.as_str()).collect()
+    }
+
+    fn is_terminating(&self) -> bool {
+        self.metadata().deletion_timestamp.is_some()
     }
 }
 
