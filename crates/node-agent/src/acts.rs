@@ -40,8 +40,8 @@ pub(crate) async fn set_up_volumes(shared: Arc<Shared>, pod: Arc<Pod>, tokens: T
         Err(why) => return Done::Volumes { tokens: None, result: Err(why) },
     };
     let result = async {
-        let request = sources::resolve_volumes(&shared, &pod, &gathered.sources).await?;
-        shared.parts.volumes.set_up(&request).await.map_err(|error| error.sentence())
+        let resolved = sources::resolve_volumes(&shared, &pod, &gathered.sources).await?;
+        sources::set_up(&shared, &resolved).await
     };
     let result = result.await;
     Done::Volumes { tokens: Some(gathered.tokens), result }

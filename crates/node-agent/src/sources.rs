@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::resources as res;
-use client::{Client, Collection, WriteOptions};
+use client::{Client, Collection, Patch, WriteOptions};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use meta::{ObjectId, Reason, ResourceId, Status, Timestamp};
 use node_core::files::{self, VolumePlan};
 use node_core::sources::{Needs, Sources, TokenNeed, needs};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use volumes::{FileContent, FileSet, FsGroup, FsGroupPolicy, HostPathKind, Medium, PodVolumes, VolumeSource};
+use volumes::{
+    FileContent, FileSet, FsGroup, FsGroupPolicy, HostPathKind, Medium, Origin, PodVolumes, VolumeError, VolumeSource,
+};
 
 use crate::shared::{Shared, pod_uid};
 use crate::watches::ObjectKey;
@@ -23,6 +25,10 @@ use crate::watches::ObjectKey;
 pub(crate) const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 /// Our own provisioner.
 pub(crate) const PROVISIONER: &str = "roadstead.dev/local";
+
+/// Annotation of a provisioned PersistentVolume: since when its folder may hold data. A volume with it is never given an
+/// empty folder again (S5).
+pub(crate) const USED_SINCE: &str = "roadstead.dev/used-since";
 
 /// A token that was issued to a pod.
 #[derive(Clone)]
@@ -149,19 +155,59 @@ async fn issue(shared: &Shared, pod: &Pod, need: &TokenNeed, now: Timestamp) -> 
     Ok(Issued { token, renew_at: now.checked_add(life * 4 / 5).unwrap_or(Timestamp::MAX) })
 }
 
+/// A pod's volumes with every source resolved.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) request: PodVolumes,
+    /// Provisioned volumes that no pod has used yet.
+    unused: Vec<Arc<PersistentVolume>>,
+}
+
 /// The pod's volumes, with every source resolved; the error is the sentence of a FailedMount event.
-pub(crate) async fn resolve_volumes(shared: &Shared, pod: &Pod, sources: &Sources) -> Result<PodVolumes, String> {
-    let mut volumes = BTreeMap::new();
+pub(crate) async fn resolve_volumes(shared: &Shared, pod: &Pod, sources: &Sources) -> Result<Resolved, String> {
+    let (mut volumes, mut unused) = (BTreeMap::new(), Vec::new());
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
         let failed = |why: String| format!("MountVolume.SetUp failed for volume {:?} : {why}", volume.name);
         let plan = files::plan(volume, pod, sources).map_err(|error| failed(error.to_string()))?;
         let source = match plan {
-            VolumePlan::Claim { name, .. } => claim(shared, pod, &name).await.map_err(failed)?,
+            VolumePlan::Claim { name, .. } => {
+                let (source, persistent) = claim(shared, pod, &name).await.map_err(failed)?;
+                if matches!(source, VolumeSource::Local { origin: Origin::Unused, .. }) {
+                    unused.push(Arc::new(persistent));
+                }
+                source
+            }
             plan => plain(plan),
         };
         volumes.insert(volume.name.clone(), source);
     }
-    Ok(PodVolumes { pod: pod_uid(pod), fs_group: fs_group(pod), volumes })
+    Ok(Resolved { request: PodVolumes { pod: pod_uid(pod), fs_group: fs_group(pod), volumes }, unused })
+}
+
+/// Makes the volumes, and writes down which of them are in use from now on, before any container can write to them: a
+/// folder that is missing later has lost something.
+pub(crate) async fn set_up(shared: &Shared, resolved: &Resolved) -> Result<(), String> {
+    shared.parts.volumes.set_up(&resolved.request).await.map_err(|error| explain(&error))?;
+    for volume in &resolved.unused {
+        let patch = json!({"metadata": {
+            "uid": volume.metadata.uid, "annotations": {USED_SINCE: shared.now().to_string()},
+        }});
+        let id = ObjectId::cluster(res::PERSISTENT_VOLUMES, volume.metadata.name.as_deref().unwrap_or_default());
+        let written = shared.parts.client.patch(&id, None, Patch::Merge(patch), &WriteOptions::default()).await;
+        written.map_err(|error| format!("note that {id} is in use: {}", error.message))?;
+    }
+    Ok(())
+}
+
+/// The sentence of a FailedMount event; with the way out, where only an administrator knows it.
+fn explain(error: &VolumeError) -> String {
+    let sentence = error.sentence();
+    let Some(name) = error.missing_data().and_then(Path::file_name) else { return sentence };
+    let name = name.to_string_lossy();
+    format!(
+        "{sentence}; bring the folder back (mount its disk, restore a backup), or start empty with `kubectl annotate pv \
+         {name} {USED_SINCE}-`"
+    )
 }
 
 /// Those volumes of the pod whose content can change while it runs.
@@ -208,12 +254,12 @@ fn plain(plan: VolumePlan) -> VolumeSource {
             VolumeSource::HostPath { path: path.into(), kind }
         }
         // Claims are resolved by the caller, who can ask the API.
-        VolumePlan::Claim { name, .. } => VolumeSource::Local { path: name.into(), create: false },
+        VolumePlan::Claim { name, .. } => VolumeSource::Local { path: name.into(), origin: Origin::Foreign },
     }
 }
 
 /// Finds the bytes of a claim: it must be bound, and its volume must be bound to this very claim (S4).
-async fn claim(shared: &Shared, pod: &Pod, name: &str) -> Result<VolumeSource, String> {
+async fn claim(shared: &Shared, pod: &Pod, name: &str) -> Result<(VolumeSource, PersistentVolume), String> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let client = shared.parts.client.as_ref();
     let claim: PersistentVolumeClaim = find(client, res::PERSISTENT_VOLUME_CLAIMS, namespace, name)
@@ -232,16 +278,25 @@ async fn claim(shared: &Shared, pod: &Pod, name: &str) -> Result<VolumeSource, S
     if bound_to.is_some_and(|uid| Some(uid) != claim.metadata.uid.as_deref()) {
         return Err(format!("PersistentVolume {volume_name} is bound to another claim"));
     }
-    let ours = volume.metadata.annotations.as_ref().and_then(|notes| notes.get(PROVISIONED_BY));
-    let is_ours = ours.is_some_and(|name| name == PROVISIONER);
-    if let Some(local) = &spec.local {
-        let is_in_place = Path::new(&local.path) == shared.parts.volumes.data_path(&volume_name);
-        return Ok(VolumeSource::Local { path: (&local.path).into(), create: is_ours && is_in_place });
+    let path = match (&spec.local, &spec.host_path) {
+        (Some(local), _) => PathBuf::from(&local.path),
+        (None, Some(host)) => PathBuf::from(&host.path),
+        (None, None) => {
+            return Err(format!("PersistentVolume {volume_name} is of a kind that this node does not support"));
+        }
+    };
+    let is_in_place = path == shared.parts.volumes.data_path(&volume_name);
+    let origin = if is_in_place { origin(&volume) } else { Origin::Foreign };
+    Ok((VolumeSource::Local { path, origin }, volume))
+}
+
+fn origin(volume: &PersistentVolume) -> Origin {
+    let note = |name: &str| volume.metadata.annotations.as_ref().and_then(|notes| notes.get(name));
+    match (volume.spec.as_ref().and_then(|spec| spec.local.as_ref()), note(PROVISIONED_BY), note(USED_SINCE)) {
+        (Some(_), Some(by), None) if by == PROVISIONER => Origin::Unused,
+        (Some(_), Some(by), Some(_)) if by == PROVISIONER => Origin::Used,
+        _ => Origin::Foreign,
     }
-    if let Some(host) = &spec.host_path {
-        return Ok(VolumeSource::Local { path: (&host.path).into(), create: false });
-    }
-    Err(format!("PersistentVolume {volume_name} is of a kind that this node does not support"))
 }
 
 pub(crate) fn fs_group(pod: &Pod) -> Option<FsGroup> {

@@ -43,7 +43,7 @@ pub(crate) fn write(folder: &Path, set: &FileSet, group: Option<FsGroup>, stamp:
     Ok(true)
 }
 
-/// True if the content folder holds exactly these files with these bytes and modes.
+/// True if the content folder holds exactly these files with these bytes; modes and owners are fixed for a pod's life.
 fn holds(content: &Path, set: &FileSet) -> bool {
     let mut found = BTreeSet::new();
     if collect(content, content, &mut found).is_err() {

@@ -69,8 +69,8 @@ pub enum VolumeSource {
     Local {
         /// Where its bytes are.
         path: PathBuf,
-        /// Make the folder if it is not there: only for volumes that our own provisioner made.
-        create: bool,
+        /// What it means if they are not there.
+        origin: Origin,
     },
     /// A path of the host.
     HostPath {
@@ -79,6 +79,18 @@ pub enum VolumeSource {
         /// What must be there.
         kind: HostPathKind,
     },
+}
+
+/// Where the folder of a persistent volume comes from, and so what it means if it is missing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Our provisioner promised it and no pod has used it yet: it is made.
+    Unused,
+    /// Our provisioner's, and a pod has used it: its bytes are lost or not mounted, and an empty folder would hide that
+    /// (S5).
+    Used,
+    /// An administrator's.
+    Foreign,
 }
 
 /// The whole content of a volume of files.
@@ -206,7 +218,32 @@ pub enum VolumeError {
         /// What was wanted.
         wanted: &'static str,
     },
-    /// The folder of a persistent volume is gone, and it is not ours to make it anew.
+    /// The folder of a volume that pods have used is gone.
+    #[error(
+        "folder {path:?} is missing, but the volume was used before: it is not made anew, for that would hide a loss"
+    )]
+    DataMissing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A tree is deeper than this crate walks.
+    #[error("{path:?} has folders nested deeper than {levels_max} levels")]
+    TooDeep {
+        /// Root of the tree.
+        path: PathBuf,
+        /// The limit.
+        levels_max: usize,
+    },
+    /// One of a pod's volumes could not be made.
+    #[error("MountVolume.SetUp failed for volume {volume:?} ")]
+    SetUp {
+        /// Its name in the pod.
+        volume: String,
+        /// Why not.
+        #[source]
+        source: Box<VolumeError>,
+    },
+    /// The folder of an administrator's persistent volume is not there, and not ours to make.
     #[error("path {path:?} does not exist")]
     LocalPathMissing {
         /// The path.
@@ -235,11 +272,27 @@ impl VolumeError {
         move |errno| Self::Io { doing, source: errno.into() }
     }
 
-    /// The error with its source, in one line: what an event says.
+    fn of_volume(name: &str) -> impl FnOnce(Self) -> Self {
+        move |error| Self::SetUp { volume: name.to_owned(), source: Box::new(error) }
+    }
+
+    /// The error with its sources, in one line: what an event says.
     pub fn sentence(&self) -> String {
-        match std::error::Error::source(self) {
-            Some(source) => format!("{self}: {source}"),
-            None => self.to_string(),
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(inner) = source {
+            text.push_str(&format!(": {inner}"));
+            source = inner.source();
+        }
+        text
+    }
+
+    /// The folder that is missing although pods have used its volume, if that is the reason.
+    pub fn missing_data(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::DataMissing { path } => Some(path),
+            Self::SetUp { source, .. } => source.missing_data(),
+            _ => None,
         }
     }
 }
@@ -248,7 +301,7 @@ impl VolumeError {
 #[async_trait]
 pub trait Volumes: Send + Sync + 'static {
     /// Makes every volume of the pod be there with its content. Repeating it changes nothing but the content of
-    /// [`VolumeSource::Files`].
+    /// [`VolumeSource::Files`]. A folder that it makes for an [`Origin::Unused`] volume is durable when it returns.
     async fn set_up(&self, request: &PodVolumes) -> Result<(), VolumeError>;
 
     /// Replaces the content of a volume of files in one step; readers see all old or all new files.

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use meta::Uid;
@@ -10,8 +10,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::{
-    BindRequest, FileSet, FsGroup, FsGroupPolicy, HostPathKind, Medium, PodVolumes, SizeEnforcement, VolumeError,
-    VolumeSource, Volumes, area, atomic, tree,
+    BindRequest, FileSet, FsGroup, FsGroupPolicy, HostPathKind, Medium, Origin, PodVolumes, SizeEnforcement,
+    VolumeError, VolumeSource, Volumes, area, atomic, tree,
 };
 
 /// Volumes under a data folder.
@@ -30,6 +30,8 @@ struct Folders {
     memory: PathBuf,
     data: PathBuf,
     mount_name: String,
+    /// Held while the folder of a persistent volume is made.
+    making: Mutex<()>,
 }
 
 impl LocalVolumes {
@@ -44,6 +46,7 @@ impl LocalVolumes {
             memory: data_dir.join("memory"),
             data: data_dir.join("volumes"),
             mount_name: format!("roadstead-{cluster_id}"),
+            making: Mutex::default(),
         };
         for (path, mode) in [(&folders.pods, 0o755), (&folders.memory, 0o700), (&folders.data, 0o755)] {
             make_folders(path, mode)?;
@@ -157,7 +160,8 @@ impl Folders {
     fn set_up(&self, request: &PodVolumes) -> Result<(), VolumeError> {
         make_folders(&self.pods.join(&request.pod.0).join("volumes"), 0o755)?;
         for (name, source) in &request.volumes {
-            self.set_up_one(&request.pod, name, source, request.fs_group)?;
+            let done = self.set_up_one(&request.pod, name, source, request.fs_group);
+            done.map_err(VolumeError::of_volume(name))?;
         }
         Ok(())
     }
@@ -172,19 +176,17 @@ impl Folders {
         match source {
             VolumeSource::EmptyDir { medium, size_limit_bytes } => {
                 let path = self.volume(pod, name);
-                let fresh = make_folder(&path, 0o777)?;
+                make_folder(&path, 0o777)?;
                 if *medium == Medium::Memory && !area::is_memory_mount(&path) {
                     area::mount_memory(&self.mount_name, &path, *size_limit_bytes, 0o1777)?;
-                    own(&path, group, true)?;
-                } else if fresh {
-                    own(&path, group, true)?;
                 }
-                Ok(())
+                // It begins empty, so its root is all there is to give; a kill before that is made good by the next try.
+                own(&path, group.map(|group| FsGroup { policy: FsGroupPolicy::OnRootMismatch, ..group }))
             }
             VolumeSource::Files(files) => self.write_files(pod, name, files, group),
-            VolumeSource::Local { path, create } => {
-                let fresh = self.local_folder(path, *create)?;
-                own(path, group, fresh)?;
+            VolumeSource::Local { path, origin } => {
+                self.local_folder(path, *origin)?;
+                own(path, group)?;
                 self.point_at(pod, name, path)
             }
             VolumeSource::HostPath { path, kind } => {
@@ -194,25 +196,28 @@ impl Folders {
         }
     }
 
-    /// Makes sure that the folder of a persistent volume is there; returns whether it was made just now.
-    fn local_folder(&self, path: &Path, create: bool) -> Result<bool, VolumeError> {
-        if path.is_dir() {
-            return Ok(false);
+    /// Makes sure that the folder of a persistent volume is there: by making it only if no pod has ever used it.
+    fn local_folder(&self, path: &Path, origin: Origin) -> Result<(), VolumeError> {
+        let is_there = path.is_dir();
+        match origin {
+            Origin::Foreign if is_there => return Ok(()),
+            Origin::Foreign => return Err(VolumeError::LocalPathMissing { path: path.to_path_buf() }),
+            Origin::Used | Origin::Unused if path.parent() != Some(self.data.as_path()) => {
+                return Err(VolumeError::NotOurs { path: path.to_path_buf() });
+            }
+            Origin::Used if is_there => return Ok(()),
+            Origin::Used => return Err(VolumeError::DataMissing { path: path.to_path_buf() }),
+            Origin::Unused => {
+                // One at a time: a second folder of the name must not take the place of one that a pod has opened.
+                let _only_one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+                make_folder(path, 0o777)?;
+            }
         }
-        if !create {
-            return Err(VolumeError::LocalPathMissing { path: path.to_path_buf() });
-        }
-        if path.parent() != Some(self.data.as_path()) {
-            return Err(VolumeError::NotOurs { path: path.to_path_buf() });
-        }
-        make_folder(path, 0o777)?;
-        // The volume's folder must be there after a power loss as its claim says: its entry is made durable here.
-        let folder = tree::open_root(&self.data).and_then(|_| {
-            rustix::fs::open(&self.data, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        });
+        // Made durable here, also if it was made before a kill: the volume counts as used from now on.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&self.data, flags, Mode::empty());
         let doing = format!("make {} durable", path.display());
-        folder.and_then(|folder| rustix::fs::fsync(&folder)).map_err(VolumeError::io(doing))?;
-        Ok(true)
+        folder.and_then(|folder| rustix::fs::fsync(&folder)).map_err(VolumeError::io(doing))
     }
 
     fn write_files(&self, pod: &Uid, name: &str, files: &FileSet, group: Option<FsGroup>) -> Result<(), VolumeError> {
@@ -224,9 +229,8 @@ impl Folders {
         } else {
             self.volume(pod, name)
         };
-        if make_folder(&path, 0o755)?
-            && let Some(group) = group
-        {
+        make_folder(&path, 0o755)?;
+        if let Some(group) = group {
             let gid = Some(rustix::fs::Gid::from_raw(group.gid));
             rustix::fs::chown(&path, None, gid).map_err(VolumeError::io(format!("own {}", path.display())))?;
         }
@@ -297,30 +301,38 @@ fn stamp() -> String {
     format!("{}_{:09}", now.as_secs(), now.subsec_nanos())
 }
 
-fn own(path: &Path, group: Option<FsGroup>, fresh: bool) -> Result<(), VolumeError> {
+/// Gives a volume to the pod's group, as its policy says. What a kill interrupts is done again: the root comes last.
+fn own(path: &Path, group: Option<FsGroup>) -> Result<(), VolumeError> {
     let Some(group) = group else { return Ok(()) };
     let doing = || format!("give {} to group {}", path.display(), group.gid);
     let root = tree::open_root(path).map_err(VolumeError::io(doing()))?;
-    if !fresh
-        && group.policy == FsGroupPolicy::OnRootMismatch
+    if group.policy == FsGroupPolicy::OnRootMismatch
         && tree::is_owned(root.as_fd(), group.gid).map_err(VolumeError::io(doing()))?
     {
         return Ok(());
     }
-    tree::own_tree(root.as_fd(), group.gid).map_err(VolumeError::io(doing()))
+    match tree::own_tree(root.as_fd(), group.gid) {
+        Err(Errno::NAMETOOLONG) => Err(VolumeError::TooDeep { path: path.to_path_buf(), levels_max: tree::LEVELS_MAX }),
+        done => done.map_err(VolumeError::io(doing())),
+    }
 }
 
-/// Makes one folder with exactly this mode; returns false if it was there.
-fn make_folder(path: &Path, mode: u32) -> Result<bool, VolumeError> {
+/// Makes one folder with exactly this mode, unless something is there: under another name first, because a folder that
+/// a kill left with the wrong mode would keep it.
+fn make_folder(path: &Path, mode: u32) -> Result<(), VolumeError> {
     let doing = || format!("make folder {}", path.display());
-    match rustix::fs::mkdir(path, Mode::from_raw_mode(mode)) {
-        Ok(()) => {
-            rustix::fs::chmod(path, Mode::from_raw_mode(mode)).map_err(VolumeError::io(doing()))?;
-            Ok(true)
-        }
-        Err(Errno::EXIST) => Ok(false),
-        Err(errno) => Err(VolumeError::io(doing())(errno)),
+    if std::fs::symlink_metadata(path).is_ok() {
+        return Ok(());
     }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = path.with_file_name(format!(".{name}.new"));
+    let made = match rustix::fs::mkdir(&unfinished, Mode::from_raw_mode(mode)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    };
+    made.and_then(|()| rustix::fs::chmod(&unfinished, Mode::from_raw_mode(mode)))
+        .and_then(|()| rustix::fs::rename(&unfinished, path))
+        .map_err(VolumeError::io(doing()))
 }
 
 fn make_folders(path: &Path, mode: u32) -> Result<(), VolumeError> {

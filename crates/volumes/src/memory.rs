@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use meta::Uid;
 
-use crate::{BindRequest, FileSet, FsGroup, PodVolumes, SizeEnforcement, VolumeError, VolumeSource, Volumes};
+use crate::{BindRequest, FileSet, FsGroup, Origin, PodVolumes, SizeEnforcement, VolumeError, VolumeSource, Volumes};
 
 /// Volumes that exist as values only. Persistent volumes are remembered until their data is deleted.
 #[derive(Default, Debug)]
@@ -26,6 +26,12 @@ impl MemoryVolumes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Loses the bytes of a persistent volume, as a disk that is not mounted does.
+    pub fn lose_data(&self, volume_name: &str) {
+        let path = self.data_path(volume_name);
+        self.state().data.remove(&path);
+    }
+
     /// What a volume of files holds now; for tests.
     pub fn files(&self, pod: &Uid, volume: &str) -> Option<FileSet> {
         match self.state().pods.get(pod)?.get(volume)? {
@@ -35,21 +41,30 @@ impl MemoryVolumes {
     }
 }
 
+impl State {
+    fn set_up(&mut self, source: &VolumeSource) -> Result<(), VolumeError> {
+        match source {
+            VolumeSource::Files(files) => files.check(),
+            VolumeSource::Local { path, origin: Origin::Unused } => {
+                self.data.insert(path.clone());
+                Ok(())
+            }
+            VolumeSource::Local { path, .. } if self.data.contains(path) => Ok(()),
+            VolumeSource::Local { path, origin: Origin::Used } => Err(VolumeError::DataMissing { path: path.clone() }),
+            VolumeSource::Local { path, origin: Origin::Foreign } => {
+                Err(VolumeError::LocalPathMissing { path: path.clone() })
+            }
+            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => Ok(()),
+        }
+    }
+}
+
 #[async_trait]
 impl Volumes for MemoryVolumes {
     async fn set_up(&self, request: &PodVolumes) -> Result<(), VolumeError> {
         let mut state = self.state();
-        for source in request.volumes.values() {
-            match source {
-                VolumeSource::Files(files) => files.check()?,
-                VolumeSource::Local { path, create: true } => {
-                    state.data.insert(path.clone());
-                }
-                VolumeSource::Local { path, create: false } if !state.data.contains(path) => {
-                    return Err(VolumeError::LocalPathMissing { path: path.clone() });
-                }
-                VolumeSource::Local { .. } | VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => {}
-            }
+        for (name, source) in &request.volumes {
+            state.set_up(source).map_err(VolumeError::of_volume(name))?;
         }
         state.pods.insert(request.pod.clone(), request.volumes.clone());
         Ok(())
@@ -95,8 +110,7 @@ impl Volumes for MemoryVolumes {
     }
 
     async fn delete_data(&self, volume_name: &str) -> Result<(), VolumeError> {
-        let path = self.data_path(volume_name);
-        self.state().data.remove(&path);
+        self.lose_data(volume_name);
         Ok(())
     }
 

@@ -88,11 +88,25 @@ pub(crate) fn make_in_root(root: BorrowedFd<'_>, path: &str, group: Option<FsGro
     Ok(current)
 }
 
-/// Deletes what is in a folder. Symbolic links are removed, never followed; mounts are never entered.
+/// Deepest nesting of folders that is walked: a container can nest without end, and each level holds two descriptors
+/// and a stack frame.
+pub(crate) const LEVELS_MAX: usize = 128;
+
+/// Deletes what is in a folder. Symbolic links are removed, never followed; mounts are never entered. Folders nested
+/// deeper than [`LEVELS_MAX`] are moved up and deleted from there.
 pub(crate) fn remove_content(folder: BorrowedFd<'_>) -> Result<(), Errno> {
-    let listing =
-        rustix::fs::openat(folder, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    for entry in Dir::new(listing)? {
+    let mut moved_up = 0;
+    loop {
+        let before = moved_up;
+        remove_levels(folder, folder, 0, &mut moved_up)?;
+        if moved_up == before {
+            return Ok(());
+        }
+    }
+}
+
+fn remove_levels(top: BorrowedFd<'_>, folder: BorrowedFd<'_>, level: usize, moved_up: &mut u64) -> Result<(), Errno> {
+    for entry in Dir::new(open_child(folder, c".", OFlags::RDONLY | OFlags::DIRECTORY)?)? {
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
@@ -103,8 +117,12 @@ pub(crate) fn remove_content(folder: BorrowedFd<'_>) -> Result<(), Errno> {
             Err(Errno::ISDIR | Errno::PERM) => {}
             Err(other) => return Err(other),
         }
+        if level == LEVELS_MAX {
+            move_up(top, folder, name, moved_up)?;
+            continue;
+        }
         match open_child(folder, name, OFlags::RDONLY | OFlags::DIRECTORY) {
-            Ok(child) => remove_content(child.as_fd())?,
+            Ok(child) => remove_levels(top, child.as_fd(), level + 1, moved_up)?,
             Err(Errno::NOENT) => continue,
             Err(other) => return Err(other),
         }
@@ -114,6 +132,18 @@ pub(crate) fn remove_content(folder: BorrowedFd<'_>) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+fn move_up(top: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr, moved_up: &mut u64) -> Result<(), Errno> {
+    loop {
+        *moved_up += 1;
+        match rustix::fs::renameat(folder, name, top, format!(".removing-{moved_up}")) {
+            Ok(()) => return Ok(()),
+            // Somebody's own file of that name is deleted in its turn.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            Err(other) => return Err(other),
+        }
+    }
 }
 
 /// Deletes a folder that lies at a path containers cannot change, with all that is in it.
@@ -134,12 +164,20 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), Errno> {
     }
 }
 
-/// Gives a tree to a group: group read and write (and search), and new files inherit the group.
+/// Gives a tree to a group: group read and write (and search), and new files inherit the group. The root comes last, so
+/// that [`is_owned`] is true of a whole tree only.
+///
+/// # Errors
+/// `NAMETOOLONG` if folders are nested deeper than [`LEVELS_MAX`].
 pub(crate) fn own_tree(folder: BorrowedFd<'_>, gid: u32) -> Result<(), Errno> {
-    own_one(folder, gid, FileType::Directory)?;
-    let listing =
-        rustix::fs::openat(folder, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    for entry in Dir::new(listing)? {
+    own_levels(folder, gid, 0)
+}
+
+fn own_levels(folder: BorrowedFd<'_>, gid: u32, level: usize) -> Result<(), Errno> {
+    if level > LEVELS_MAX {
+        return Err(Errno::NAMETOOLONG);
+    }
+    for entry in Dir::new(open_child(folder, c".", OFlags::RDONLY | OFlags::DIRECTORY)?)? {
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
@@ -156,14 +194,11 @@ pub(crate) fn own_tree(folder: BorrowedFd<'_>, gid: u32) -> Result<(), Errno> {
             Err(other) => return Err(other),
         };
         match FileType::from_raw_mode(rustix::fs::fstat(&child)?.st_mode) {
-            FileType::Directory => {
-                let child = open_child(folder, name, OFlags::RDONLY | OFlags::DIRECTORY)?;
-                own_tree(child.as_fd(), gid)?;
-            }
+            FileType::Directory => own_levels(child.as_fd(), gid, level + 1)?,
             kind => own_one(child.as_fd(), gid, kind)?,
         }
     }
-    Ok(())
+    own_one(folder, gid, FileType::Directory)
 }
 
 /// True if the folder already belongs to the group in the way [`own_tree`] leaves it.

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use meta::Uid;
 use volumes::{
-    BindRequest, FileContent, FileSet, FsGroup, FsGroupPolicy, HostPathKind, LocalVolumes, Medium, PodVolumes,
-    VolumeError, VolumeSource, Volumes,
+    BindRequest, FileContent, FileSet, FsGroup, FsGroupPolicy, HostPathKind, LocalVolumes, Medium, MemoryVolumes,
+    Origin, PodVolumes, VolumeError, VolumeSource, Volumes,
 };
 
 struct Cluster {
@@ -62,6 +62,18 @@ fn bind(volume: &str, sub_path: &str) -> BindRequest {
     BindRequest { pod: uid(), volume: volume.to_owned(), sub_path: sub_path.to_owned(), fs_group: None }
 }
 
+fn local(path: &Path, origin: Origin) -> VolumeSource {
+    VolumeSource::Local { path: path.to_path_buf(), origin }
+}
+
+/// What a volume that cannot be set up says.
+async fn refusal(volumes: &dyn Volumes, source: VolumeSource) -> VolumeError {
+    match volumes.set_up(&pod(&[("v", source.clone())])).await {
+        Err(VolumeError::SetUp { volume, source }) if volume == "v" => *source,
+        other => panic!("{source:?}: {other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn files_change_in_one_step_and_stale_ones_go() {
     let Some(cluster) = cluster() else { return };
@@ -89,8 +101,8 @@ async fn a_path_that_would_leave_the_volume_is_refused() {
     let Some(cluster) = cluster() else { return };
     for path in ["../x", "/x", "a/../../x", "..data", ""] {
         let set = files(&[(path, "1")], false);
-        let refused = cluster.volumes.set_up(&pod(&[("v", VolumeSource::Files(set))])).await;
-        assert!(matches!(refused, Err(VolumeError::FilePath { .. })), "{path:?}");
+        let refused = refusal(&cluster.volumes, VolumeSource::Files(set)).await;
+        assert!(matches!(refused, VolumeError::FilePath { .. }), "{path:?}");
     }
 }
 
@@ -114,7 +126,7 @@ async fn data_of_a_claim_outlives_the_pod_and_goes_only_when_asked() {
     let Some(cluster) = cluster() else { return };
     let volumes = &cluster.volumes;
     let path = volumes.data_path("pv-1");
-    let claim = VolumeSource::Local { path: path.clone(), create: true };
+    let claim = local(&path, Origin::Unused);
     volumes.set_up(&pod(&[("v", claim.clone())])).await.unwrap();
     assert_eq!(volumes.bind_source(&bind("v", "")).await.unwrap(), path);
     fs::write(path.join("key"), "value").unwrap();
@@ -133,12 +145,81 @@ async fn data_of_a_claim_outlives_the_pod_and_goes_only_when_asked() {
 async fn a_missing_folder_of_a_foreign_volume_is_not_made() {
     let Some(cluster) = cluster() else { return };
     let path = cluster.folder.path().join("elsewhere");
-    let foreign = VolumeSource::Local { path: path.clone(), create: false };
-    let refused = cluster.volumes.set_up(&pod(&[("v", foreign)])).await;
-    assert!(matches!(refused, Err(VolumeError::LocalPathMissing { .. })));
-    let outside = VolumeSource::Local { path, create: true };
-    let refused = cluster.volumes.set_up(&pod(&[("v", outside)])).await;
-    assert!(matches!(refused, Err(VolumeError::NotOurs { .. })));
+    let refused = refusal(&cluster.volumes, local(&path, Origin::Foreign)).await;
+    assert!(matches!(refused, VolumeError::LocalPathMissing { .. }));
+    let refused = refusal(&cluster.volumes, local(&path, Origin::Unused)).await;
+    assert!(matches!(refused, VolumeError::NotOurs { .. }));
+}
+
+/// The same on every implementation: made once, used, lost, refused, brought back.
+async fn a_lost_folder_is_never_made_anew(volumes: &dyn Volumes, lose: impl Fn(&str)) {
+    let path = volumes.data_path("pvc-1");
+    let request = |origin| pod(&[("v", local(&path, origin))]);
+    volumes.set_up(&request(Origin::Unused)).await.unwrap();
+    volumes.set_up(&request(Origin::Used)).await.unwrap();
+    lose("pvc-1");
+    for _ in 0..2 {
+        let refused = refusal(volumes, local(&path, Origin::Used)).await;
+        assert!(matches!(&refused, VolumeError::DataMissing { path: missing } if *missing == path), "{refused:?}");
+    }
+    volumes.set_up(&request(Origin::Unused)).await.unwrap();
+    volumes.set_up(&request(Origin::Used)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_used_volume_whose_folder_is_lost_is_refused_on_disk() {
+    let Some(cluster) = cluster() else { return };
+    let data = cluster.folder.path().join("volumes");
+    a_lost_folder_is_never_made_anew(&cluster.volumes, |name| fs::remove_dir(data.join(name)).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_used_volume_whose_folder_is_lost_is_refused_in_memory() {
+    let volumes = MemoryVolumes::default();
+    a_lost_folder_is_never_made_anew(&volumes, |name| volumes.lose_data(name)).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_a_kill_left_half_made_gets_its_mode() {
+    let Some(cluster) = cluster() else { return };
+    let path = cluster.volumes.data_path("pvc-1");
+    fs::create_dir(path.with_file_name(".pvc-1.new")).unwrap();
+    let source = local(&path, Origin::Unused);
+    cluster.volumes.set_up(&pod(&[("v", source)])).await.unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o777);
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+}
+
+/// Nests folders by descriptor: the path becomes longer than any path may be.
+fn nest(root: &Path, levels: usize) {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut folder = rustix::fs::open(root, flags, Mode::empty()).unwrap();
+    for _ in 0..levels {
+        rustix::fs::mkdirat(&folder, "d", Mode::from_raw_mode(0o755)).unwrap();
+        folder = rustix::fs::openat(&folder, "d", flags, Mode::empty()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn folders_nested_without_end_are_removed_and_refused_a_group() {
+    let Some(cluster) = cluster() else { return };
+    let volumes = &cluster.volumes;
+    let path = volumes.data_path("pvc-1");
+    fs::create_dir(&path).unwrap();
+    nest(&path, 128);
+    let group = FsGroup { gid: 4321, policy: FsGroupPolicy::Always };
+    let source = local(&path, Origin::Used);
+    let request = PodVolumes { fs_group: Some(group), ..pod(&[("v", source)]) };
+    volumes.set_up(&request).await.unwrap();
+    volumes.delete_data("pvc-1").await.unwrap();
+
+    fs::create_dir(&path).unwrap();
+    nest(&path, 3000);
+    let Err(VolumeError::SetUp { source, .. }) = volumes.set_up(&request).await else { panic!("it is too deep") };
+    assert!(matches!(*source, VolumeError::TooDeep { levels_max: 128, .. }), "{source:?}");
+    volumes.delete_data("pvc-1").await.unwrap();
+    assert!(!path.exists());
 }
 
 #[tokio::test]
@@ -170,7 +251,7 @@ async fn fs_group_owns_what_the_pod_writes_but_no_link_is_followed() {
     fs::set_permissions(&outside, fs::Permissions::from_mode(0o600)).unwrap();
     symlink(&outside, path.join("link")).unwrap();
     let group = FsGroup { gid: 4321, policy: FsGroupPolicy::OnRootMismatch };
-    let mut request = pod(&[("v", VolumeSource::Local { path: path.clone(), create: false })]);
+    let mut request = pod(&[("v", local(&path, Origin::Used))]);
     request.fs_group = Some(group);
     volumes.set_up(&request).await.unwrap();
     let inner = fs::metadata(path.join("sub/file")).unwrap();
@@ -190,7 +271,7 @@ async fn a_host_path_is_checked_or_made_as_its_type_says() {
     let base = cluster.folder.path();
     let try_one = async |name: &str, kind| {
         let volume = VolumeSource::HostPath { path: base.join(name), kind };
-        cluster.volumes.set_up(&pod(&[("v", volume)])).await.map_err(|error| error.to_string())
+        cluster.volumes.set_up(&pod(&[("v", volume)])).await.map_err(|error| error.sentence())
     };
     fs::write(base.join("file"), "").unwrap();
     assert!(try_one("none", HostPathKind::Directory).await.unwrap_err().contains("is not a directory"));

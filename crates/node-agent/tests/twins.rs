@@ -1,0 +1,242 @@
+//! The node agent between the real API server and the in-memory runtime, network, images and volumes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::resources;
+use apiserver::{ApiServer, Config as ServerConfig, Limits};
+use client::{Client, Collection, DeleteOptions, Patch, WriteOptions};
+use container_runtime::{Script, VirtualRuntime};
+use images::{Image, MemoryImages};
+use informer::{Cached, Informer, Informers};
+use k8s_openapi::api::core::v1::{Event, PersistentVolume, Pod};
+use meta::{ObjectId, ResourceId};
+use node_agent::{Config, NodeAgent, Parts};
+use pki::{Pki, PkiRequest, ServingNames};
+use pod_network::{MemoryNetwork, Ranges};
+use serde_json::{Value, json};
+use store::{MemoryDisk, MemoryEngine, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use volumes::{MemoryVolumes, Volumes};
+
+/// Longest wait for anything in these tests; far more than anything takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+const NODE: &str = "n1";
+const IMAGE: &str = "docker.io/library/redis:7";
+
+struct Bed {
+    client: Arc<dyn Client>,
+    volumes: Arc<MemoryVolumes>,
+    pods: Informer<Pod>,
+    events: Informer<Event>,
+    persistent: Informer<PersistentVolume>,
+    cancel: CancellationToken,
+    _agent: NodeAgent,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Bed {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let request = PkiRequest {
+            cluster_name: "bed".to_owned(),
+            serving: ServingNames { dns: Vec::new(), addresses: Vec::new() },
+        };
+        let config = ServerConfig {
+            pki: Arc::new(Pki::open(&folder.path().join("pki"), &request, meta::Timestamp::now()).unwrap()),
+            service_range: "10.96.0.0/16".parse().unwrap(),
+            advertise: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 6443),
+            admin_token: None,
+            event_ttl: Duration::from_secs(3600),
+            limits: Limits::STANDARD,
+        };
+        let store = Store::open(store::Config::standard(), MemoryEngine::open(&MemoryDisk::default())).unwrap();
+        let server = ApiServer::start(config, store).await.unwrap();
+        let cancel = CancellationToken::new();
+        let images = MemoryImages::default();
+        let image = Image { id: "sha256:1".to_owned(), cmd: vec!["redis-server".to_owned()], ..Image::default() };
+        images.put(IMAGE, image).unwrap();
+        let volumes = Arc::new(MemoryVolumes::default());
+        let ranges = Ranges { pods: "10.1.0.0/24".parse().unwrap(), services: "10.96.0.0/16".parse().unwrap() };
+        let parts = Parts {
+            client: server.client("system:node:n1"),
+            runtime: Arc::new(VirtualRuntime::new(Script::default())),
+            network: Arc::new(MemoryNetwork::new(ranges)),
+            images: Arc::new(images),
+            volumes: volumes.clone(),
+        };
+        let config = Config {
+            node_name: NODE.to_owned(),
+            cluster_id: "0badcafe".to_owned(),
+            data_dir: folder.path().to_path_buf(),
+            gateway: Ipv4Addr::new(10, 1, 0, 1).into(),
+            dns_server: Ipv4Addr::new(10, 96, 0, 10).into(),
+            cluster_domain: "cluster.local".to_owned(),
+            host_resolv_conf: "/dev/null".into(),
+            binary_version: "0".to_owned(),
+            pods_max: 110,
+        };
+        let agent = NodeAgent::start(config, parts, cancel.clone()).await.unwrap();
+        let informers = Informers::new(server.client("system:roadstead"), TaskTracker::new(), cancel.clone());
+        Self {
+            client: server.client("admin"),
+            volumes,
+            pods: informers.of(),
+            events: informers.of(),
+            persistent: informers.of(),
+            cancel,
+            _agent: agent,
+            _folder: folder,
+        }
+    }
+
+    async fn create(&self, resource: ResourceId, body: Value) {
+        let namespace = body["metadata"]["namespace"].as_str().map(str::to_owned);
+        let target = Collection { resource, namespace };
+        self.client.create(&target, None, body, &WriteOptions::default()).await.unwrap();
+    }
+
+    async fn merge(&self, id: &ObjectId, subresource: Option<&str>, patch: Value) {
+        self.client.patch(id, subresource, Patch::Merge(patch), &WriteOptions::default()).await.unwrap();
+    }
+
+    /// A claim `data` and the volume `pvc-1`, as provisioner and binder leave them.
+    async fn provision(&self) {
+        self.create(
+            resources::PERSISTENT_VOLUMES,
+            json!({
+                "apiVersion": "v1", "kind": "PersistentVolume",
+                "metadata": {"name": "pvc-1", "annotations": {"pv.kubernetes.io/provisioned-by": "roadstead.dev/local"}},
+                "spec": {
+                    "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "standard",
+                    "persistentVolumeReclaimPolicy": "Delete",
+                    "local": {"path": self.volumes.data_path("pvc-1")},
+                    "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                        {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}]}]}},
+                },
+            }),
+        )
+        .await;
+        self.create(
+            resources::PERSISTENT_VOLUME_CLAIMS,
+            json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": "data", "namespace": "default"},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"], "storageClassName": "standard", "volumeName": "pvc-1",
+                    "resources": {"requests": {"storage": "1Gi"}},
+                },
+            }),
+        )
+        .await;
+        let claim = ObjectId::namespaced(resources::PERSISTENT_VOLUME_CLAIMS, "default", "data");
+        self.merge(&claim, Some("status"), json!({"status": {"phase": "Bound"}})).await;
+    }
+
+    /// A pod `db` on the node that mounts the claim.
+    async fn run_db(&self) {
+        self.create(
+            resources::PODS,
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "db", "namespace": "default"},
+                "spec": {
+                    "nodeName": NODE, "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 1,
+                    "containers": [{"name": "c", "image": IMAGE, "imagePullPolicy": "Never",
+                        "volumeMounts": [{"name": "v", "mountPath": "/data"}]}],
+                    "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+                },
+            }),
+        )
+        .await;
+    }
+
+    async fn delete_db(&self) {
+        let id = ObjectId::namespaced(resources::PODS, "default", "db");
+        self.client.delete(&id, &DeleteOptions::default()).await.unwrap();
+        until(&self.pods, "the pod is gone", |pods| pods.is_empty()).await;
+    }
+
+    async fn until_db_runs(&self) {
+        until(&self.pods, "the pod runs", |pods| pods.iter().any(|pod| phase(pod) == Some("Running"))).await;
+    }
+}
+
+fn phase(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.phase.as_deref()
+}
+
+/// Message of a pod's condition of this type and reason.
+fn condition<'p>(pod: &'p Pod, wanted: &str, reason: &str) -> Option<&'p str> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let found = conditions.iter().find(|one| one.type_ == wanted && one.reason.as_deref() == Some(reason))?;
+    found.message.as_deref()
+}
+
+/// Waits until this is true of everything an informer holds.
+async fn until<T: informer::Cacheable + std::fmt::Debug>(
+    informer: &Informer<T>,
+    what: &str,
+    seen: impl Fn(&[Arc<Cached<T>>]) -> bool,
+) {
+    let mut changes = informer.changes();
+    let wait = async {
+        informer.synced().await;
+        loop {
+            changes.mark_unchanged();
+            if seen(&informer.list()) {
+                return;
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, wait).await;
+    assert!(waited.is_ok(), "{what}: {:#?}", informer.list());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_never_starts_on_an_empty_folder_in_place_of_one_that_was_used() {
+    const MARK: &str = "roadstead.dev/used-since";
+    let bed = Bed::start().await;
+    bed.provision().await;
+    bed.run_db().await;
+    bed.until_db_runs().await;
+    let is_marked =
+        |volume: &PersistentVolume| volume.metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(MARK));
+    until(&bed.persistent, "the volume is noted as used", |all| all.iter().any(|volume| is_marked(volume))).await;
+
+    bed.delete_db().await;
+    bed.volumes.lose_data("pvc-1");
+    bed.run_db().await;
+    let says_all = |message: &str| {
+        message.contains("volume \"v\"")
+            && message.contains("\"/memory/volumes/pvc-1\" is missing")
+            && message.contains(&format!("kubectl annotate pv pvc-1 {MARK}-"))
+    };
+    until(&bed.pods, "the pod waits and says why", |pods| {
+        let why = |pod: &Pod| condition(pod, "PodReadyToStartContainers", "FailedMount").is_some_and(says_all);
+        pods.iter().any(|pod| phase(pod) == Some("Pending") && why(pod))
+    })
+    .await;
+    until(&bed.events, "an event says why", |events| {
+        events.iter().any(|event| {
+            event.reason.as_deref() == Some("FailedMount") && event.message.as_deref().is_some_and(says_all)
+        })
+    })
+    .await;
+
+    // The way out, in so many words.
+    let volume = ObjectId::cluster(resources::PERSISTENT_VOLUMES, "pvc-1");
+    bed.merge(&volume, None, json!({"metadata": {"annotations": {MARK: null}}})).await;
+    bed.until_db_runs().await;
+    until(&bed.persistent, "the volume is noted as used again", |all| all.iter().any(|volume| is_marked(volume))).await;
+}
