@@ -1,8 +1,8 @@
 //! The engine on disk: redb.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
@@ -116,6 +116,7 @@ impl RedbEngine {
         *slot = None;
         let medium = self.place.medium().map_err(|error| EngineError::new("open store.redb", error))?;
         let file = RedbFile { medium, sync_failed: self.sync_failed.clone() };
+        file.discard_unmade().map_err(|error| EngineError::new("open store.redb", error))?;
         let database = Database::builder()
             .set_cache_size(self.cache_bytes)
             .create_with_backend(file)
@@ -266,8 +267,12 @@ impl EngineReader for RedbReader {
         let opened = opened(&slot);
         let database = opened.as_ref().ok_or_else(closed)?;
         let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let table = database.begin_read()?.open_table(RECORDS)?;
-            Ok(table.get(revision.0)?.map(|bytes| bytes.value().to_vec()))
+            match database.begin_read()?.open_table(RECORDS) {
+                Ok(table) => Ok(table.get(revision.0)?.map(|bytes| bytes.value().to_vec())),
+                // Nothing was ever committed.
+                Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
         };
         read().map_err(|error| EngineError::new("read a record", error))
     }

@@ -42,6 +42,38 @@ impl Medium {
     }
 }
 
+/// Bytes at the start of a file that redb keeps for its header, which begins with a magic number.
+const HEADER_BYTES: u64 = 4_096;
+const MAGIC_BYTES: usize = 9;
+const CHUNK_BYTES: usize = 64 << 10;
+
+impl RedbFile {
+    /// Empties a file that was never made to the end, since the power went meanwhile: redb writes the magic number last,
+    /// and refuses a file without. Such a file has nothing but zeros behind its header, so no data can be meant.
+    pub(crate) fn discard_unmade(&self) -> io::Result<()> {
+        let len = self.len()?;
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut is_zero = |start: u64, bytes: usize| {
+            self.read(start, &mut chunk[..bytes])?;
+            Ok::<_, io::Error>(chunk[..bytes].iter().all(|byte| *byte == 0))
+        };
+        let magic_bytes = MAGIC_BYTES.min(len as usize);
+        if len == 0 || !is_zero(0, magic_bytes)? {
+            return Ok(());
+        }
+        let mut at = HEADER_BYTES;
+        while at < len {
+            let bytes = CHUNK_BYTES.min((len - at) as usize);
+            if !is_zero(at, bytes)? {
+                return Ok(());
+            }
+            at += bytes as u64;
+        }
+        tracing::warn!(bytes = len, "the store's file was never made to the end; it is made anew");
+        self.set_len(0)
+    }
+}
+
 impl StorageBackend for RedbFile {
     fn len(&self) -> io::Result<u64> {
         match &self.medium {
