@@ -382,8 +382,6 @@ impl SimulatedFile {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-
     use super::*;
 
     fn contents(disk: &SimulatedDisk) -> Vec<u8> {
