@@ -26,8 +26,9 @@ pub trait Engine: Send + 'static {
     /// Makes the whole batch durable, or nothing of it: when it returns, a power cut takes nothing away.
     ///
     /// # Errors
-    /// [`EngineError`]; the store then uses the engine no more, since nobody knows what the disk holds (S21).
-    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), EngineError>;
+    /// [`EngineCommitError::Full`] if nothing of the batch is there and the engine is as well as before (S20). After any
+    /// other the store uses the engine no more, since nobody knows what the disk holds (S21).
+    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), EngineCommitError>;
 
     /// A reader of committed records that works beside the writer.
     fn reader(&self) -> Arc<dyn EngineReader>;
@@ -68,6 +69,26 @@ pub enum Room {
     Low,
     /// Far below the reserve: only deletions.
     Exhausted,
+}
+
+/// Why an engine did not commit.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineCommitError {
+    /// The disk has no room for the batch; nothing of it is there.
+    #[error("the disk is full")]
+    Full,
+    /// Nobody knows what of the batch is there.
+    #[error(transparent)]
+    Broken(#[from] EngineError),
+}
+
+impl From<EngineCommitError> for EngineError {
+    fn from(error: EngineCommitError) -> Self {
+        match error {
+            EngineCommitError::Full => Self::new("write to the store", "the disk is full; free space on it"),
+            EngineCommitError::Broken(error) => error,
+        }
+    }
 }
 
 /// Why an engine could not do it.

@@ -43,8 +43,8 @@ pub enum CommitError {
         /// The limit.
         bytes_max: usize,
     },
-    /// The disk is nearly full; nothing changed, deletions still work (S20).
-    #[error("the disk is nearly full: no room for new data in the store until space is freed")]
+    /// The disk is full, or nearly; nothing changed, reads go on, and deletions work while there is any room (S20).
+    #[error("the disk is full: the store takes no new data until space is freed on its file system; reads go on")]
     DiskFull,
     /// A flush failed, now or earlier. The store takes no writes any more; whether this one is durable shows after a
     /// restart (S21).

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store_core::Revision;
 
-use crate::{Batch, Engine, EngineError, EngineReader, Room};
+use crate::{Batch, Engine, EngineCommitError, EngineError, EngineReader, Room};
 
 /// What a [`MemoryEngine`] writes to. It outlives the engine, so a store can be "killed" and opened again.
 #[derive(Clone, Default, Debug)]
@@ -92,11 +92,11 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), EngineError> {
+    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), EngineCommitError> {
         let mut platter = self.disk.platter();
         if let Some(left) = &mut platter.flushes_before_failure {
             let Some(fewer) = left.checked_sub(1) else {
-                return Err(EngineError::new("flush", "the disk was told to fail"));
+                return Err(EngineError::new("flush", "the disk was told to fail").into());
             };
             *left = fewer;
         }

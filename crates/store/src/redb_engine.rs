@@ -1,18 +1,23 @@
 //! The engine on disk: redb.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use store_core::Revision;
 
 use crate::lock::FolderLock;
-use crate::{Batch, Engine, EngineError, EngineReader, OpenError, Room};
+use crate::redb_file::{Medium, RedbFile};
+use crate::{Batch, Engine, EngineCommitError, EngineError, EngineReader, OpenError, Room, SimulatedDisk};
 
 const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
 const STATE: TableDefinition<u8, &[u8]> = TableDefinition::new("state");
+/// The file's name in the data folder.
+const FILE: &str = "store.redb";
 /// Batches between two looks at the free space.
 const ROOM_EVERY: u32 = 64;
 
@@ -41,12 +46,26 @@ impl RedbConfig {
 /// writer), so it is off.
 #[derive(Debug)]
 pub struct RedbEngine {
-    database: Arc<Database>,
-    config: RedbConfig,
+    database: Arc<Slot>,
+    place: Place,
+    cache_bytes: usize,
+    reserve_bytes: u64,
     room: Room,
     room_asked: u32,
-    /// Let go of last, when the file is closed.
-    _lock: FolderLock,
+    sync_failed: Arc<AtomicBool>,
+}
+
+/// The open database; `None` while it is opened anew.
+type Slot = RwLock<Option<Database>>;
+
+#[derive(Debug)]
+enum Place {
+    /// The lock is let go of last, when the file is closed.
+    Folder {
+        dir: PathBuf,
+        _lock: FolderLock,
+    },
+    Simulated(SimulatedDisk),
 }
 
 impl RedbEngine {
@@ -55,26 +74,61 @@ impl RedbEngine {
     /// # Errors
     /// [`OpenError::Locked`] names the process that has the folder.
     pub fn open(config: RedbConfig) -> Result<Self, OpenError> {
-        let folder = |source| OpenError::Folder { dir: config.dir.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.dir).map_err(folder)?;
-        let lock = FolderLock::take(&config.dir)?;
-        let path = config.dir.join("store.redb");
-        let fresh = !path.exists();
-        // The file is ours alone before redb makes it: it holds secrets.
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        drop(file.map_err(folder)?);
-        let database = Database::builder()
-            .set_cache_size(config.cache_bytes)
-            .create(&path)
-            .map_err(|error| EngineError::new("open store.redb", error))?;
+        let RedbConfig { dir, cache_bytes, reserve_bytes } = config;
+        let folder = |source| OpenError::Folder { dir: dir.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(folder)?;
+        let lock = FolderLock::take(&dir)?;
+        let fresh = !dir.join(FILE).exists();
+        let engine = Self::on(Place::Folder { dir: dir.clone(), _lock: lock }, cache_bytes, reserve_bytes)?;
         if fresh {
-            sync_folder(&config.dir).map_err(folder)?;
+            sync_folder(&dir).map_err(folder)?;
         }
-        Ok(Self { database: Arc::new(database), config, room: Room::Ample, room_asked: 0, _lock: lock })
+        Ok(engine)
+    }
+
+    /// The same engine on a [`SimulatedDisk`], with the limits the product ships with.
+    ///
+    /// # Errors
+    /// [`OpenError::Engine`] if the disk fails meanwhile.
+    pub fn open_simulated(disk: &SimulatedDisk) -> Result<Self, OpenError> {
+        let RedbConfig { cache_bytes, reserve_bytes, .. } = RedbConfig::standard("");
+        Ok(Self::on(Place::Simulated(disk.clone()), cache_bytes, reserve_bytes)?)
+    }
+
+    fn on(place: Place, cache_bytes: usize, reserve_bytes: u64) -> Result<Self, EngineError> {
+        let engine = Self {
+            database: Arc::default(),
+            place,
+            cache_bytes,
+            reserve_bytes,
+            room: Room::Ample,
+            room_asked: 0,
+            sync_failed: Arc::default(),
+        };
+        engine.reopen()?;
+        Ok(engine)
+    }
+
+    /// Opens the file, which repairs it if need be: all that is not of a whole commit is gone.
+    fn reopen(&self) -> Result<(), EngineError> {
+        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // The old one first: two must not have the file open.
+        *slot = None;
+        let medium = self.place.medium().map_err(|error| EngineError::new("open store.redb", error))?;
+        let file = RedbFile { medium, sync_failed: self.sync_failed.clone() };
+        file.discard_unmade().map_err(|error| EngineError::new("open store.redb", error))?;
+        let database = Database::builder()
+            .set_cache_size(self.cache_bytes)
+            .create_with_backend(file)
+            .map_err(|error| EngineError::new("open store.redb", error))?;
+        *slot = Some(database);
+        Ok(())
     }
 
     fn try_commit(&mut self, batch: &Batch<'_>) -> Result<(), redb::Error> {
-        let mut write = self.database.begin_write()?;
+        let slot = opened(&self.database);
+        let database = slot.as_ref().ok_or(redb::Error::DatabaseClosed)?;
+        let mut write = database.begin_write()?;
         write.set_durability(Durability::Immediate)?;
         if let Some(state) = &batch.state {
             write.open_table(STATE)?.insert(0, state.as_slice())?;
@@ -92,16 +146,58 @@ impl RedbEngine {
         Ok(())
     }
 
-    fn free_bytes(&self) -> Option<u64> {
-        let status = rustix::fs::statvfs(&self.config.dir).ok()?;
-        Some(status.f_bavail.saturating_mul(status.f_frsize))
+    /// What became of a commit that met a full disk: no flush was tried, so the file is opened anew and asked.
+    fn after_full(&mut self, batch: &Batch<'_>) -> Result<(), EngineCommitError> {
+        self.room = Room::Exhausted;
+        self.reopen()?;
+        let Some((last, _)) = batch.records.last() else { return Err(EngineCommitError::Full) };
+        match self.reader().read(*last)? {
+            Some(_) => Ok(()),
+            None => Err(EngineCommitError::Full),
+        }
     }
+}
+
+impl Place {
+    fn medium(&self) -> io::Result<Medium> {
+        match self {
+            Self::Folder { dir, .. } => {
+                // Ours alone from the first moment: it holds secrets.
+                let mut options = fs::OpenOptions::new();
+                options.read(true).write(true).create(true).truncate(false).mode(0o600);
+                Ok(Medium::File(options.open(dir.join(FILE))?))
+            }
+            Self::Simulated(disk) => Ok(Medium::Simulated { file: disk.open(), disk: disk.clone() }),
+        }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Folder { dir, .. } => {
+                let status = rustix::fs::statvfs(dir).ok()?;
+                Some(status.f_bavail.saturating_mul(status.f_frsize))
+            }
+            Self::Simulated(disk) => disk.free_bytes(),
+        }
+    }
+}
+
+fn opened(slot: &Slot) -> RwLockReadGuard<'_, Option<Database>> {
+    slot.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// True if the disk had no room for a write.
+fn is_full(error: &redb::Error) -> bool {
+    let redb::Error::Io(error) = error else { return false };
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Engine for RedbEngine {
     fn state(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
         let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            match self.database.begin_read()?.open_table(STATE) {
+            let slot = opened(&self.database);
+            let database = slot.as_ref().ok_or(redb::Error::DatabaseClosed)?;
+            match database.begin_read()?.open_table(STATE) {
                 Ok(table) => Ok(table.get(0)?.map(|bytes| bytes.value().to_vec())),
                 Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
                 Err(error) => Err(error.into()),
@@ -112,7 +208,9 @@ impl Engine for RedbEngine {
 
     fn scan(&mut self, visit: &mut dyn FnMut(Revision, &[u8])) -> Result<(), EngineError> {
         let mut scan = || -> Result<(), redb::Error> {
-            let table = match self.database.begin_read()?.open_table(RECORDS) {
+            let slot = opened(&self.database);
+            let database = slot.as_ref().ok_or(redb::Error::DatabaseClosed)?;
+            let table = match database.begin_read()?.open_table(RECORDS) {
                 Ok(table) => table,
                 Err(redb::TableError::TableDoesNotExist(_)) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -126,19 +224,26 @@ impl Engine for RedbEngine {
         scan().map_err(|error| EngineError::new("read the store's records", error))
     }
 
-    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), EngineError> {
-        self.try_commit(batch).map_err(|error| EngineError::new("write to store.redb", error))
+    fn commit(&mut self, batch: &Batch<'_>) -> Result<(), EngineCommitError> {
+        match self.try_commit(batch) {
+            Err(error) if is_full(&error) && !self.sync_failed.load(Ordering::SeqCst) => self.after_full(batch),
+            other => Ok(other.map_err(|error| EngineError::new("write to store.redb", error))?),
+        }
     }
 
     fn reader(&self) -> Arc<dyn EngineReader> {
-        Arc::new(RedbReader { database: Arc::downgrade(&self.database), path: self.config.dir.join("store.redb") })
+        let path = match &self.place {
+            Place::Folder { dir, .. } => Some(dir.join(FILE)),
+            Place::Simulated(_) => None,
+        };
+        Arc::new(RedbReader { database: Arc::downgrade(&self.database), path })
     }
 
     fn room(&mut self) -> Room {
         if self.room_asked.is_multiple_of(ROOM_EVERY) || self.room != Room::Ample {
-            self.room = match self.free_bytes() {
-                Some(free) if free < self.config.reserve_bytes / 4 => Room::Exhausted,
-                Some(free) if free < self.config.reserve_bytes => Room::Low,
+            self.room = match self.place.free_bytes() {
+                Some(free) if free < self.reserve_bytes / 4 => Room::Exhausted,
+                Some(free) if free < self.reserve_bytes => Room::Low,
                 // A file system that does not say is taken to have room: a failed write is noticed anyway.
                 Some(_) | None => Room::Ample,
             };
@@ -150,24 +255,31 @@ impl Engine for RedbEngine {
 
 struct RedbReader {
     /// Weak, so that a reader does not keep the file open when the store closes.
-    database: Weak<Database>,
-    path: PathBuf,
+    database: Weak<Slot>,
+    /// The file, if there is one.
+    path: Option<PathBuf>,
 }
 
 impl EngineReader for RedbReader {
     fn read(&self, revision: Revision) -> Result<Option<Vec<u8>>, EngineError> {
-        let Some(database) = self.database.upgrade() else {
-            return Err(EngineError::new("read a record", "the store is closed"));
-        };
+        let closed = || EngineError::new("read a record", "the store is closed");
+        let slot = self.database.upgrade().ok_or_else(closed)?;
+        let opened = opened(&slot);
+        let database = opened.as_ref().ok_or_else(closed)?;
         let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let table = database.begin_read()?.open_table(RECORDS)?;
-            Ok(table.get(revision.0)?.map(|bytes| bytes.value().to_vec()))
+            match database.begin_read()?.open_table(RECORDS) {
+                Ok(table) => Ok(table.get(revision.0)?.map(|bytes| bytes.value().to_vec())),
+                // Nothing was ever committed.
+                Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
         };
         read().map_err(|error| EngineError::new("read a record", error))
     }
 
     fn bytes_on_disk(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |metadata| metadata.blocks() * 512)
+        let metadata = self.path.as_ref().and_then(|path| fs::metadata(path).ok());
+        metadata.map_or(0, |metadata| metadata.blocks() * 512)
     }
 }
 

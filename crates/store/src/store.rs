@@ -337,7 +337,7 @@ fn load(config: &Config, engine: &mut dyn Engine) -> Result<Index, OpenError> {
         let mut staged = index.begin();
         index.stage_jump(&mut staged, index.revision().next_base(unix_secs));
         let batch = Batch { state: Some(staged.state().encode()), records: Vec::new(), dropped: staged.dropped() };
-        engine.commit(&batch)?;
+        engine.commit(&batch).map_err(EngineError::from)?;
         index.publish(staged, now);
     }
     Ok(index)

@@ -8,7 +8,7 @@ use store_core::{Applied, Expected, Op, Revision, Staged, Transaction, encode_re
 use tokio::sync::{mpsc, oneshot};
 
 use crate::shared::Shared;
-use crate::{Batch, CommitError, Engine, Room};
+use crate::{Batch, CommitError, Engine, EngineCommitError, Room};
 
 type Answer = Result<Applied, CommitError>;
 
@@ -149,8 +149,10 @@ impl Writer {
                 dropped: staged.dropped(),
             };
             let result = self.engine.as_mut().map(|engine| engine.commit(&batch));
-            if let Some(Err(error)) = result {
-                return self.fail(error.chain(), owed);
+            match result {
+                Some(Err(EngineCommitError::Full)) => return owed.refuse(&CommitError::DiskFull),
+                Some(Err(EngineCommitError::Broken(error))) => return self.fail(error.chain(), owed),
+                Some(Ok(())) | None => {}
             }
         }
         let now = self.shared.config.clock.now();
@@ -189,13 +191,7 @@ impl Writer {
         tracing::error!(why, "the store's disk failed; no writes until the store is opened anew");
         let _ = self.shared.broken.set(why.clone());
         self.shared.breaking.notify_waiters();
-        let broken = CommitError::Broken { why };
-        for (answer, _) in owed.commits {
-            let _ = answer.send(Err(broken.clone()));
-        }
-        for answer in owed.compactions {
-            let _ = answer.send(Err(broken.clone()));
-        }
+        owed.refuse(&CommitError::Broken { why });
     }
 
     fn shut(&mut self) {
@@ -213,6 +209,16 @@ impl Writer {
 }
 
 impl Owed {
+    /// Nothing of the batch was committed. Refusals get the same answer: they may rest on an earlier transaction.
+    fn refuse(self, error: &CommitError) {
+        for (answer, _) in self.commits {
+            let _ = answer.send(Err(error.clone()));
+        }
+        for answer in self.compactions {
+            let _ = answer.send(Err(error.clone()));
+        }
+    }
+
     /// Refusals too are answered only now: they may rest on an earlier transaction of the same batch.
     fn settle(self, floor: Revision) {
         for (answer, outcome) in self.commits {
