@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::ImageError;
+use crate::disk::Packed;
 use crate::name::{normal, parse};
 use crate::record::hex_of;
+use crate::transfer::{Meter, Metered, Stage};
 
 /// Largest manifest or configuration, in bytes.
 pub(crate) const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
@@ -131,7 +133,7 @@ pub(crate) fn decompressed<'a>(raw: impl Read + Send + 'a) -> std::io::Result<Bo
 impl Archive {
     /// Opens a folder or a tar file; a compressed one is unpacked to `scratch` first, because members are read in
     /// another order than they stand.
-    pub(crate) fn open(path: &Path, scratch: &Path) -> Result<Self, ImageError> {
+    pub(crate) fn open(path: &Path, scratch: &Path, meter: &mut Meter) -> Result<Self, ImageError> {
         if path.is_dir() {
             return Ok(Self::Folder(path.to_path_buf()));
         }
@@ -146,7 +148,8 @@ impl Archive {
         }
         let unpacked = scratch.join("archive.tar");
         let mut target = File::create(&unpacked).map_err(disk("create", &unpacked))?;
-        let mut source = decompressed(file).map_err(disk("read", path))?;
+        meter.begin(Stage::Read, 0, file.metadata().map_or(0, |m| m.len()));
+        let mut source = decompressed(Metered { inner: file, meter }).map_err(disk("read", path))?;
         std::io::copy(&mut source, &mut target).map_err(|e| damaged(path, e.to_string()))?;
         let file = File::open(&unpacked).map_err(disk("open", &unpacked))?;
         Ok(Self::Packed { path: unpacked, members: members(path, file)? })
@@ -160,7 +163,7 @@ impl Archive {
     }
 
     /// Opens a member.
-    pub(crate) fn reader(&self, name: &str) -> Result<Box<dyn Read + Send>, ImageError> {
+    pub(crate) fn reader(&self, name: &str) -> Result<Packed, ImageError> {
         match self {
             Self::Packed { path, members } => {
                 let mut name = name;
@@ -170,7 +173,7 @@ impl Archive {
                         Some(Member::Bytes(offset, length)) => {
                             let mut file = File::open(path).map_err(disk("open", path))?;
                             file.seek(SeekFrom::Start(*offset)).map_err(disk("read", path))?;
-                            return Ok(Box::new(file.take(*length)));
+                            return Ok(Packed { reader: Box::new(file.take(*length)), bytes: *length });
                         }
                         Some(Member::SameAs(other)) => name = other,
                         None => break,
@@ -185,7 +188,9 @@ impl Archive {
                 if odd {
                     return Err(damaged(&path, "a file name that leaves the folder"));
                 }
-                Ok(Box::new(File::open(&path).map_err(disk("open", &path))?))
+                let file = File::open(&path).map_err(disk("open", &path))?;
+                let bytes = file.metadata().map_err(disk("read", &path))?.len();
+                Ok(Packed { reader: Box::new(file), bytes })
             }
         }
     }
@@ -193,7 +198,7 @@ impl Archive {
     /// Reads a small member wholly.
     pub(crate) fn document(&self, name: &str) -> Result<Vec<u8>, ImageError> {
         let mut bytes = Vec::new();
-        let read = self.reader(name)?.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut bytes);
+        let read = self.reader(name)?.reader.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut bytes);
         read.map_err(|e| damaged(Path::new(name), e.to_string()))?;
         if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
             return Err(damaged(Path::new(name), format!("longer than {DOCUMENT_BYTES_MAX} bytes")));

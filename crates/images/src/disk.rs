@@ -24,6 +24,7 @@ use crate::layer::{self, LayerLimits};
 use crate::name::{normal, parse};
 use crate::pull::Registry;
 use crate::record::{Index, Record, hex_of, read_config};
+use crate::transfer::{self, Meter, Metered, Stage, Transfer};
 use crate::{Image, ImageError, Images, RegistryAuth};
 
 /// The image store of one node. Several processes may use one folder at a time.
@@ -49,8 +50,14 @@ fn disk(doing: &str, path: &Path) -> impl FnOnce(std::io::Error) -> ImageError {
     move |source| ImageError::Disk { doing, source }
 }
 
+/// A layer's archive as it is stored, with its length in bytes.
+pub(crate) struct Packed {
+    pub(crate) reader: Box<dyn Read + Send>,
+    pub(crate) bytes: u64,
+}
+
 /// Layer contents that are on their way in: opened when the layer is not here yet.
-pub(crate) type OpenLayer<'a> = dyn FnMut(usize) -> Result<Box<dyn Read + Send>, ImageError> + 'a;
+pub(crate) type OpenLayer<'a> = dyn FnMut(usize) -> Result<Packed, ImageError> + 'a;
 
 impl DiskImages {
     /// Opens the store, making the folder if it is missing; reads nothing else yet.
@@ -77,6 +84,22 @@ impl DiskImages {
     pub async fn import(&self, archive: &Path) -> Result<Vec<Image>, ImageError> {
         let (shared, archive) = (Arc::clone(&self.shared), archive.to_path_buf());
         blocking(move || shared.import(&archive)).await
+    }
+
+    /// What is being imported or pulled into this store now, by whichever process, by name.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn transfers(&self) -> Result<Vec<Transfer>, ImageError> {
+        let new = self.shared.folder.join("new");
+        let entries = fs::read_dir(&new).map_err(disk("read", &new))?;
+        let mut found: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| transfer::read(&entry.path()))
+            .filter(|transfer| Path::new("/proc").join(transfer.pid.to_string()).exists())
+            .collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
     }
 
     /// Removes a name; the image goes with its last name, and its layers with the last image that has them.
@@ -166,7 +189,8 @@ impl Shared {
 
     fn import(&self, path: &Path) -> Result<Vec<Image>, ImageError> {
         let scratch = self.scratch()?;
-        let archive = Archive::open(path, scratch.path())?;
+        let mut meter = Meter::new(scratch.path(), &path.display().to_string());
+        let archive = Archive::open(path, scratch.path(), &mut meter)?;
         let mut imported = Vec::new();
         for archived in archive.images(path)? {
             let config = archive.document(&archived.config)?;
@@ -177,7 +201,7 @@ impl Shared {
                 })?;
                 archive.reader(name)
             };
-            imported.push(self.add(&config, archived.names.clone(), None, &mut open)?);
+            imported.push(self.add(&config, archived.names.clone(), None, &mut meter, &mut open)?);
         }
         Ok(imported)
     }
@@ -188,13 +212,20 @@ impl Shared {
         config: &[u8],
         names: Vec<String>,
         repo_digest: Option<String>,
+        meter: &mut Meter,
         open: &mut OpenLayer<'_>,
     ) -> Result<Image, ImageError> {
         let id = format!("sha256:{:x}", Sha256::digest(config));
         let (run, layers) = read_config(config, names.first().map_or(id.as_str(), String::as_str))?;
+        meter.name(names.first().map_or(id.as_str(), String::as_str), layers.len());
         let mut size_bytes = 0;
         for (n, digest) in layers.iter().enumerate() {
-            size_bytes += self.unpack(digest, &mut || open(n))?;
+            let mut begin = |meter: &mut Meter| {
+                let packed = open(n)?;
+                meter.begin(Stage::Unpack, n, packed.bytes);
+                Ok(packed.reader)
+            };
+            size_bytes += self.unpack(digest, meter, &mut begin)?;
         }
         let record = Record { names, repo_digest, layers, size_bytes, config: run };
         self.change(|index| {
@@ -215,7 +246,8 @@ impl Shared {
     fn unpack(
         &self,
         digest: &str,
-        open: &mut dyn FnMut() -> Result<Box<dyn Read + Send>, ImageError>,
+        meter: &mut Meter,
+        open: &mut dyn FnMut(&mut Meter) -> Result<Box<dyn Read + Send>, ImageError>,
     ) -> Result<u64, ImageError> {
         let hex = hex_of(digest).unwrap_or_default();
         let (home, size_path) = (self.layers().join(hex), self.layers().join(format!("{hex}.size")));
@@ -226,7 +258,8 @@ impl Shared {
         let scratch = self.scratch()?;
         let root = scratch.path().join("root");
         fs::DirBuilder::new().mode(0o755).create(&root).map_err(disk("create", &root))?;
-        let plain = decompressed(open()?).map_err(disk("read the layer", Path::new(digest)))?;
+        let inner = open(meter)?;
+        let plain = decompressed(Metered { inner, meter }).map_err(disk("read the layer", Path::new(digest)))?;
         let mut hashing = Hashing { inner: plain, digest: Sha256::new() };
         let bytes = layer::unpack(&mut hashing, &root, self.limits)?;
         // What stands behind the archive's end belongs to its digest too.

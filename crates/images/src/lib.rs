@@ -10,10 +10,13 @@ mod layer;
 mod name;
 mod pull;
 mod record;
+mod transfer;
 mod twin;
 
 pub use disk::DiskImages;
 pub use layer::{LayerLimits, unpack as unpack_layer};
+pub use name::normal_name;
+pub use transfer::{Stage, Transfer};
 pub use twin::MemoryImages;
 
 use std::collections::BTreeMap;

@@ -16,6 +16,14 @@ pub(crate) fn parse(name: &str) -> Result<Reference, ImageError> {
     name.parse::<Reference>().map_err(|e| invalid(e.to_string()))
 }
 
+/// The name as it is kept, of a name as people write it: `redis` is `docker.io/library/redis:latest`.
+///
+/// # Errors
+/// [`ImageError::InvalidName`].
+pub fn normal_name(name: &str) -> Result<String, ImageError> {
+    Ok(normal(&parse(name)?))
+}
+
 /// The name as it is kept: with registry, repository and tag or digest.
 pub(crate) fn normal(reference: &Reference) -> String {
     match (reference.digest(), reference.tag()) {

@@ -17,9 +17,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::archive::{DOCUMENT_BYTES_MAX, Descriptor, Document};
-use crate::disk::{Shared, blocking};
+use crate::disk::{Packed, Shared, blocking};
 use crate::name::{normal, parse};
 use crate::record::{hex_of, read_config};
+use crate::transfer::{Meter, Stage};
 use crate::{Image, ImageError, RegistryAuth};
 
 /// Longest time to connect to a registry.
@@ -224,27 +225,33 @@ async fn fetch(shared: &Arc<Shared>, source: &Source, wanted: &Reference, name: 
         return Err(fail("the manifest names no configuration or no layers".to_owned()));
     };
     let scratch = shared.scratch()?;
+    let mut meter = Meter::new(scratch.path(), &normal(wanted));
     let config_path = scratch.path().join("config");
-    blob(source, &config, &config_path, DOCUMENT_BYTES_MAX, name).await?;
+    blob(source, &config, &config_path, DOCUMENT_BYTES_MAX, name, &mut |_| ()).await?;
     let config = fs::read(&config_path).map_err(|e| fail(e.to_string()))?;
     let (_, diff_ids) = read_config(&config, name)?;
     if diff_ids.len() != layers.len() {
         return Err(fail(format!("{} layers, but the configuration has {}", layers.len(), diff_ids.len())));
     }
+    meter.name(&normal(wanted), layers.len());
     for (n, (descriptor, diff_id)) in layers.iter().zip(&diff_ids).enumerate() {
         if !shared.has_layer(diff_id) {
-            blob(source, descriptor, &scratch.path().join(format!("layer-{n}")), LAYER_BYTES_MAX, name).await?;
+            meter.begin(Stage::Pull, n, descriptor.size);
+            let path = scratch.path().join(format!("layer-{n}"));
+            blob(source, descriptor, &path, LAYER_BYTES_MAX, name, &mut |bytes| meter.advance(bytes)).await?;
         }
     }
     let repo_digest = format!("{}/{}@{digest}", wanted.registry(), wanted.repository());
     let (shared, names) = (Arc::clone(shared), vec![normal(wanted)]);
     blocking(move || {
-        let mut open = |n: usize| -> Result<Box<dyn std::io::Read + Send>, ImageError> {
+        let mut open = |n: usize| -> Result<Packed, ImageError> {
             let path = scratch.path().join(format!("layer-{n}"));
-            let file = File::open(&path);
-            Ok(Box::new(file.map_err(|source| ImageError::Disk { doing: format!("open {}", path.display()), source })?))
+            let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+            let (bytes, file) =
+                opened.map_err(|source| ImageError::Disk { doing: format!("open {}", path.display()), source })?;
+            Ok(Packed { reader: Box::new(file), bytes })
         };
-        shared.add(&config, names, Some(repo_digest), &mut open)
+        shared.add(&config, names, Some(repo_digest), &mut meter, &mut open)
     })
     .await
 }
@@ -258,7 +265,14 @@ fn check(bytes: &[u8], digest: &str) -> Result<(), String> {
 }
 
 /// Streams a blob to a file; its digest and size must be those of the manifest.
-async fn blob(source: &Source, wanted: &Descriptor, path: &Path, bytes_max: u64, name: &str) -> Result<(), ImageError> {
+async fn blob(
+    source: &Source,
+    wanted: &Descriptor,
+    path: &Path,
+    bytes_max: u64,
+    name: &str,
+    came: &mut (dyn FnMut(u64) + Send),
+) -> Result<(), ImageError> {
     let fail = |why: String| ImageError::Pull { name: name.to_owned(), why };
     if hex_of(&wanted.digest).is_none() {
         return Err(fail(format!("digest {:?} is not a sha256", wanted.digest)));
@@ -275,6 +289,7 @@ async fn blob(source: &Source, wanted: &Descriptor, path: &Path, bytes_max: u64,
     let (mut stream, mut digest, mut length) = (sized.stream, Sha256::new(), 0_u64);
     while let Some(chunk) = stream.try_next().await.map_err(|e| fail(e.to_string()))? {
         length += chunk.len() as u64;
+        came(chunk.len() as u64);
         if length > limit {
             return Err(fail(format!("blob {} is longer than {limit} bytes", wanted.digest)));
         }

@@ -9,6 +9,7 @@ use images::{DiskImages, Images};
 
 use crate::cli::{ImageCommand, InstanceArgs};
 use crate::instance::Instance;
+use crate::progress::Meters;
 
 /// Does what `image` was asked.
 ///
@@ -19,7 +20,8 @@ pub async fn run(command: &ImageCommand) -> Result<ExitCode> {
         ImageCommand::Import { instance, archives } => {
             let store = open(instance)?;
             for archive in archives {
-                let imported = store.import(archive).await.with_context(|| format!("import {}", archive.display()))?;
+                let imported = Meters::new(&store).during(store.import(archive)).await;
+                let imported = imported.with_context(|| format!("import {}", archive.display()))?;
                 for image in imported {
                     println!("imported {} ({})", image.names.join(", "), short(&image.id));
                 }
@@ -38,8 +40,7 @@ pub async fn run(command: &ImageCommand) -> Result<ExitCode> {
         ImageCommand::Pull { instance, names } => {
             let store = open(instance)?;
             for name in names {
-                eprintln!("pulling {name}");
-                let image = store.pull(name, &BTreeMap::new()).await?;
+                let image = Meters::new(&store).during(store.pull(name, &BTreeMap::new())).await?;
                 println!("pulled {name} ({})", short(&image.id));
             }
         }

@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use images::DiskImages;
 use kube::Client;
 
 use crate::apply::{Applied, Applier};
@@ -46,7 +47,8 @@ pub async fn run(args: &UpArgs) -> Result<ExitCode> {
     if args.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
-    let count = progress::wait(&client, world, args.timeout.saturating_sub(begun.elapsed())).await?;
+    let images = DiskImages::open(&server::images_folder(&instance.data))?;
+    let count = progress::wait(&client, &images, world, args.timeout.saturating_sub(begun.elapsed())).await?;
     if count > 0 {
         eprintln!("all {count} pods are ready after {}", seconds(begun.elapsed()));
     }
