@@ -57,6 +57,7 @@ impl Expiry {
             match first {
                 None => self.changed.notified().await,
                 Some(at) => tokio::select! {
+                    biased;
                     () = tokio::time::sleep_until(at) => {}
                     () = self.changed.notified() => {}
                 },

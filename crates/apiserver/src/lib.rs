@@ -7,6 +7,7 @@
 
 mod auth;
 mod bootstrap;
+mod chance;
 mod changes;
 mod config;
 mod expiry;
@@ -26,5 +27,6 @@ mod transport;
 mod user;
 mod writing;
 
+pub use chance::TimeAndChance;
 pub use config::{Config, Limits};
 pub use server::{ApiServer, StartError};

@@ -17,6 +17,7 @@ use store::{ReadError, Store, WatchError};
 use store_core::{At, Key, Range, Record, Revision};
 use tokio::sync::Semaphore;
 
+use crate::chance::TimeAndChance;
 use crate::config::Config;
 use crate::expiry::Expiry;
 use crate::keys;
@@ -46,6 +47,8 @@ pub struct Registry {
     pub requests: Semaphore,
     /// One permit for each watch.
     pub watches: Arc<Semaphore>,
+    /// Where time and chance come from.
+    pub chance: TimeAndChance,
     recent: Mutex<VecDeque<Arc<Object>>>,
 }
 
@@ -93,20 +96,20 @@ pub struct ListPage {
 
 impl Registry {
     /// A registry over an open store.
-    pub fn new(store: Store, config: Config, metrics: Arc<Metrics>) -> Self {
+    pub fn new(store: Store, config: Config, metrics: Arc<Metrics>, chance: TimeAndChance) -> Self {
         let range = config.service_range;
         let addresses = Mutex::new(AddressPool::new(range.network(), range.prefix_len()));
         let expiry = Expiry::default();
         let requests = Semaphore::new(config.limits.requests_max);
         let watches = Arc::new(Semaphore::new(config.limits.watches_max));
         let recent = Mutex::default();
-        Self { store, config, addresses, streams: OnceLock::new(), expiry, metrics, requests, watches, recent }
+        let streams = OnceLock::new();
+        Self { store, config, addresses, streams, expiry, metrics, requests, watches, chance, recent }
     }
 
     /// The time of a request.
-    #[expect(clippy::unused_self, reason = "the one place where a clock can be injected")]
     pub fn now(&self) -> Timestamp {
-        Timestamp::now()
+        self.chance.now()
     }
 
     /// One object as it is stored; `None` if there is none.

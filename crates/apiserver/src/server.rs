@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bootstrap;
+use crate::chance::TimeAndChance;
 use crate::config::Config;
 use crate::http::Api;
 use crate::http::documents::Documents;
@@ -43,8 +44,16 @@ impl ApiServer {
     /// # Errors
     /// [`StartError::Bootstrap`] if the store takes no writes.
     pub async fn start(config: Config, store: Store) -> Result<Self, StartError> {
+        Self::start_in(config, store, TimeAndChance::machine()).await
+    }
+
+    /// As [`ApiServer::start`], with time and chance from elsewhere.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`].
+    pub async fn start_in(config: Config, store: Store, chance: TimeAndChance) -> Result<Self, StartError> {
         let limits = Arc::new(config.limits.clone());
-        let registry = Arc::new(Registry::new(store, config, Arc::new(Metrics::default())));
+        let registry = Arc::new(Registry::new(store, config, Arc::new(Metrics::default()), chance));
         bootstrap::run(&registry).await?;
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(expire(registry.clone(), cancel.clone()));

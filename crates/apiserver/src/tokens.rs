@@ -51,7 +51,7 @@ pub fn request(
         exp: end,
         iat: now.as_second(),
         nbf: now.as_second(),
-        jti: uuid::Uuid::new_v4().to_string(),
+        jti: registry.chance.uuid(),
         kubernetes: KubernetesClaims {
             namespace: namespace.to_owned(),
             serviceaccount: BoundObject { name: target.name.to_owned(), uid: account.uid().0 },

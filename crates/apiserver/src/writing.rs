@@ -153,14 +153,14 @@ impl Registry {
         options: &WriteOptions,
         applied: bool,
     ) -> Result<CreatePlan, Status> {
-        let uid = uuid::Uuid::new_v4().to_string();
+        let uid = self.chance.uuid();
         let mut pool = (def.needs == Needs::ServiceAddresses)
             .then(|| self.addresses.lock().unwrap_or_else(PoisonError::into_inner));
         let classes: Vec<&Value> = surroundings.storage_classes.iter().map(|class| class.tree().as_ref()).collect();
         let context = CreateContext {
             now: self.now(),
             uid: &uid,
-            seed: rand::random(),
+            seed: self.chance.random(),
             field_manager: &options.field_manager,
             namespace: namespace.unwrap_or_default(),
             namespace_state: surroundings.namespace_state,
@@ -362,7 +362,7 @@ impl Registry {
             field_manager: &options.field_manager,
             subresource: target.subresource,
             addresses: pool.as_deref(),
-            seed: rand::random(),
+            seed: self.chance.random(),
             applied,
         };
         let plan = decide_update(def, current, new, &context)?;

@@ -69,9 +69,10 @@ impl Unseen {
             loop {
                 changes.mark_unchanged();
                 self.deleted.retain(|deletion| !shows(deletion));
-                if self.deleted.is_empty() || changes.changed().await.is_err() {
+                if self.deleted.is_empty() {
                     return;
                 }
+                changes.changed().await;
             }
         })
         .await;

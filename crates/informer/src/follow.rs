@@ -6,11 +6,11 @@ use std::time::Duration;
 use client::{Client, Collection, Object, Selection, WatchEvent, WatchStream};
 use futures::StreamExt;
 use meta::{Reason, ResourceVersion, Status};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::{Cache, Cacheable, Cached, Change, Key};
+use crate::progress::{Changes, Progress};
 
 /// First pause after a failed list or watch; doubles up to [`RETRY_PAUSE_MAX`].
 const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(5);
@@ -51,7 +51,7 @@ struct Inner<T> {
     scope: Scope,
     cache: RwLock<Cache<T>>,
     handlers: Mutex<Vec<Handler<T>>>,
-    seen: watch::Sender<Option<ResourceVersion>>,
+    seen: Progress,
 }
 
 /// A cache of one resource that follows the API server; a cheap handle, clone it freely.
@@ -70,7 +70,7 @@ impl<T> Clone for Informer<T> {
 
 impl<T> std::fmt::Debug for Informer<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Informer").field("scope", &self.inner.scope).field("seen", &*self.inner.seen.borrow()).finish()
+        f.debug_struct("Informer").field("scope", &self.inner.scope).field("seen", &self.inner.seen.seen()).finish()
     }
 }
 
@@ -81,7 +81,7 @@ impl<T: Cacheable> Informer<T> {
             scope,
             cache: RwLock::new(Cache::default()),
             handlers: Mutex::new(Vec::new()),
-            seen: watch::Sender::new(None),
+            seen: Progress::default(),
         });
         let follower = Arc::clone(&inner);
         tasks.spawn(async move {
@@ -96,18 +96,17 @@ impl<T: Cacheable> Informer<T> {
 
     /// Returns once the first list is in the cache. Nothing is lost if dropped.
     pub async fn synced(&self) {
-        let mut seen = self.inner.seen.subscribe();
-        let _still_there = seen.wait_for(Option::is_some).await;
+        self.inner.seen.until(|seen| seen.is_some()).await;
     }
 
     /// The revision up to which the cache is exact; `None` before the first list.
     pub fn seen(&self) -> Option<ResourceVersion> {
-        *self.inner.seen.borrow()
+        self.inner.seen.seen()
     }
 
     /// Follows [`Informer::seen`]: changes with every event and bookmark. For readers that look at the whole state.
-    pub fn changes(&self) -> watch::Receiver<Option<ResourceVersion>> {
-        self.inner.seen.subscribe()
+    pub fn changes(&self) -> Changes {
+        self.inner.seen.changes()
     }
 
     /// Waits until the cache has seen a revision: read-your-writes (D6). Give it the revision that a write to an object
@@ -116,12 +115,10 @@ impl<T: Cacheable> Informer<T> {
     /// # Errors
     /// [`NotSeen`] after `limit`; plan nothing then.
     pub async fn wait_seen(&self, wanted: ResourceVersion, limit: Duration) -> Result<(), NotSeen> {
-        let mut seen = self.inner.seen.subscribe();
-        let waited = tokio::time::timeout(limit, seen.wait_for(|seen| *seen >= Some(wanted))).await;
-        if matches!(waited, Ok(Ok(_))) {
+        let waited = tokio::time::timeout(limit, self.inner.seen.until(|seen| seen >= Some(wanted))).await;
+        if waited.is_ok() {
             return Ok(());
         }
-        drop(waited);
         Err(NotSeen { wanted, seen: self.seen().unwrap_or_default(), limit })
     }
 
@@ -200,7 +197,7 @@ impl<T: Cacheable> Inner<T> {
                 }
             }
             loop {
-                let from = self.seen.borrow().unwrap_or_default();
+                let from = self.seen.seen().unwrap_or_default();
                 let ended = match client.watch(&self.scope.target, &self.scope.selection, from).await {
                     Ok(stream) => self.drain(stream, &mut pause).await,
                     Err(error) => Err(error),
@@ -251,7 +248,7 @@ impl<T: Cacheable> Inner<T> {
                 object.resource_version
             }
         };
-        self.advance(revision);
+        self.seen.advance(revision);
     }
 
     /// Makes the cache equal to a list: what is not in it is gone.
@@ -265,7 +262,7 @@ impl<T: Cacheable> Inner<T> {
         for key in gone {
             self.take(&key.namespace, &key.name);
         }
-        self.seen.send_replace(Some(revision));
+        self.seen.set(revision);
     }
 
     /// Notes an object's state; its key comes back unless it could not be decoded.
@@ -325,16 +322,6 @@ impl<T: Cacheable> Inner<T> {
             handlers.iter().for_each(|handler| handler(&change));
         }
         was_there
-    }
-
-    fn advance(&self, revision: ResourceVersion) {
-        self.seen.send_if_modified(|seen| {
-            let newer = *seen < Some(revision);
-            if newer {
-                *seen = Some(revision);
-            }
-            newer
-        });
     }
 }
 

@@ -9,6 +9,7 @@ mod cache;
 mod clock;
 pub mod events;
 mod follow;
+mod progress;
 mod queue;
 mod shared;
 
@@ -16,5 +17,6 @@ pub use cache::{Cacheable, Cached, Change, Key, Kinded};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::{EventRecorder, EventType};
 pub use follow::{Informer, NotSeen, Scope};
+pub use progress::Changes;
 pub use queue::{Backoff, Outcome, WorkQueue, work};
 pub use shared::Informers;

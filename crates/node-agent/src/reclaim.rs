@@ -41,7 +41,7 @@ pub(crate) async fn run(shared: Arc<Shared>, tasks: TaskTracker, cancel: Cancell
         tokio::select! {
             biased;
             () = cancel.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
+            () = changes.changed() => {}
             () = shared.clock.sleep_until(retry_at), if has_failed => {}
         }
     }

@@ -51,8 +51,8 @@ pub fn start(informers: &Informers, network: Arc<dyn PodNetwork>, tasks: &TaskTr
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
-                changed = services_change.changed() => if changed.is_err() { return },
-                changed = slices_change.changed() => if changed.is_err() { return },
+                () = services_change.changed() => {}
+                () = slices_change.changed() => {}
                 () = tokio::time::sleep(RETRY), if retry => {}
             }
         }

@@ -52,6 +52,15 @@ impl Writer {
         Self { shared, engine: Some(engine), inbox, waiting: VecDeque::new() }
     }
 
+    /// Returns once something waits to be written, or nobody can send anything any more. Nothing is lost if dropped.
+    pub async fn arrival(&mut self) {
+        if self.waiting.is_empty()
+            && let Some(message) = self.inbox.recv().await
+        {
+            self.waiting.push_back(message);
+        }
+    }
+
     /// Takes what is waiting, at most one batch, and makes it durable. Returns how many requests it answered.
     pub fn step(&mut self) -> usize {
         while self.waiting.len() < self.shared.config.batch_max {

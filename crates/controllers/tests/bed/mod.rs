@@ -194,8 +194,8 @@ impl Node {
                 self.look(&pod).await;
             }
             tokio::select! {
-                _ = pods.changed() => {}
-                _ = claims.changed() => {}
+                () = pods.changed() => {}
+                () = claims.changed() => {}
             }
         }
     }
