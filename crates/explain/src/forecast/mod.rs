@@ -151,6 +151,18 @@ pub fn forecast(
     })
 }
 
+/// The cluster after the change of a set has been carried out on it by ideal nodes.
+///
+/// # Errors
+/// If the set cannot be read.
+pub fn rehearse(
+    cluster: &Cluster,
+    after: &Value,
+    now: Timestamp,
+) -> Result<Cluster, controllers_core::stateful_set::ReadError> {
+    Ok(Rehearsal::begin(cluster, after, now, SignedDuration::from_secs(1)).run()?.cluster)
+}
+
 fn millis(length: SignedDuration) -> i64 {
     i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
 }

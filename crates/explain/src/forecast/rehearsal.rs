@@ -24,6 +24,7 @@ pub(super) struct Outcome {
     pub(super) pods: Vec<String>,
     pub(super) end: End,
     pub(super) ended: Timestamp,
+    pub(super) cluster: Cluster,
 }
 
 /// What an ideal node does later.
@@ -130,7 +131,7 @@ impl Rehearsal {
             }
         }
         let pods = pods_of(&self.cluster, &self.set).map(|(_, pod)| text(pod, "/metadata/name").to_owned()).collect();
-        Ok(Outcome { steps: self.steps, pods, end, ended: self.now })
+        Ok(Outcome { steps: self.steps, pods, end, ended: self.now, cluster: self.cluster })
     }
 
     fn obey(&mut self, set: &SetFacts, plan: &Plan) {

@@ -83,6 +83,9 @@ impl Forecast {
 
     fn write_end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.end, self.takes_ms) {
+            (End::Settled, Some(0)) if !self.steps.is_empty() => {
+                writeln!(f, "  takes as long as the pods need to stop")
+            }
             (End::Settled, Some(ms)) if !self.steps.is_empty() => {
                 writeln!(f, "  takes about {}, and the time that pods need to stop", time(ms))
             }
