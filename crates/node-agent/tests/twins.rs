@@ -196,7 +196,7 @@ async fn until<T: informer::Cacheable + std::fmt::Debug>(
             if seen(&informer.list()) {
                 return;
             }
-            changes.changed().await.unwrap();
+            changes.changed().await;
         }
     };
     let waited = tokio::time::timeout(PATIENCE, wait).await;

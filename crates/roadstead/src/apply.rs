@@ -44,6 +44,8 @@ pub struct Applied {
     pub title: String,
     /// What became of it.
     pub outcome: Outcome,
+    /// The object as it was; `None` if it was not there.
+    pub before: Option<Value>,
     /// The object as it is now.
     pub object: Value,
 }
@@ -75,10 +77,19 @@ impl Applier {
     /// # Errors
     /// With the manifest's place and the API's own words; the object is unchanged then.
     pub async fn apply(&mut self, manifest: &Manifest) -> Result<Applied> {
-        self.try_apply(manifest).await.with_context(|| format!("{}: {}", manifest.origin, manifest.title()))
+        self.try_apply(manifest, "").await.with_context(|| format!("{}: {}", manifest.origin, manifest.title()))
     }
 
-    async fn try_apply(&mut self, manifest: &Manifest) -> Result<Applied> {
+    /// What [`Self::apply`] would do: the API decides, and nothing is stored.
+    ///
+    /// # Errors
+    /// As `apply`.
+    pub async fn dry_run(&mut self, manifest: &Manifest) -> Result<Applied> {
+        let tried = self.try_apply(manifest, "&dryRun=All").await;
+        tried.with_context(|| format!("{}: {}", manifest.origin, manifest.title()))
+    }
+
+    async fn try_apply(&mut self, manifest: &Manifest, more: &str) -> Result<Applied> {
         let served = self.served(manifest).await?;
         let mut wished = manifest.object.clone();
         let collection = if served.namespaced {
@@ -94,20 +105,21 @@ impl Applier {
         let title = format!("{}{dot}{}/{name}", manifest.text("/kind").to_lowercase(), served.group);
         remember(&mut wished)?;
 
-        let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
+        let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict{more}");
         let Some(live) = self.get(&format!("{collection}/{name}")).await? else {
             let object = self.send("POST", &format!("{collection}?{query}"), "application/json", &wished).await?;
-            return Ok(Applied { title, outcome: Outcome::Created, object });
+            return Ok(Applied { title, outcome: Outcome::Created, before: None, object });
         };
         let last = last_applied(&live);
         let patch = three_way(&last, &wished, &live);
         if patch.as_object().is_none_or(Map::is_empty) {
-            return Ok(Applied { title, outcome: Outcome::Unchanged, object: live });
+            return Ok(Applied { title, outcome: Outcome::Unchanged, before: Some(live.clone()), object: live });
         }
         let path = format!("{collection}/{name}?{query}");
         let object = self.send("PATCH", &path, "application/merge-patch+json", &patch).await?;
         let same = object["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"];
-        Ok(Applied { title, outcome: if same { Outcome::Unchanged } else { Outcome::Configured }, object })
+        let outcome = if same { Outcome::Unchanged } else { Outcome::Configured };
+        Ok(Applied { title, outcome, before: Some(live), object })
     }
 
     async fn served(&mut self, manifest: &Manifest) -> Result<Served> {

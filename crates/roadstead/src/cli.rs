@@ -41,6 +41,20 @@ Examples:
     Down(DownArgs),
     /// Show whether the cluster runs, where, and its pods
     Status(InstanceArgs),
+    /// Say what manifests would change before they do: which pods, in which order, what is unavailable meanwhile
+    #[command(after_help = "\
+Examples:
+  roadstead plan -f redis.yaml                exit code 0: nothing to do, 2: something, 1: refused
+  roadstead plan -f redis.yaml -o json        the same for programs
+  kubectl diff -f redis.yaml                  the fields alone")]
+    Plan(PlanArgs),
+    /// Say what an object waits for, down to the one fact that blocks it, and what to do next
+    #[command(after_help = "\
+Examples:
+  roadstead why redis                         the StatefulSet redis
+  roadstead why pod/redis-1
+  roadstead why -n shop pvc/data-redis-0      exit code 0: nothing blocks it, 2: it waits, 3: it is stuck")]
+    Why(WhyArgs),
     /// Print the kubeconfig
     #[command(after_help = "\
 Examples:
@@ -111,6 +125,55 @@ pub struct DownArgs {
     /// Longest time to wait for the pods to stop
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     pub timeout: std::time::Duration,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Arguments of `plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// Which cluster.
+    #[command(flatten)]
+    pub instance: InstanceArgs,
+    /// Manifest file, folder of manifests, or - for standard input; may be repeated
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Namespace of manifests that name none
+    #[arg(short = 'n', long, default_value = "default")]
+    pub namespace: String,
+    /// How the plan is printed
+    #[arg(short = 'o', long, value_enum, default_value = "text")]
+    pub output: Output,
+    /// Another cluster, by its kubeconfig
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// Arguments of `why`.
+#[derive(Args, Debug)]
+pub struct WhyArgs {
+    /// Which cluster.
+    #[command(flatten)]
+    pub instance: InstanceArgs,
+    /// The object: TYPE/NAME, or the name of a StatefulSet
+    #[arg(value_name = "OBJECT")]
+    pub object: String,
+    /// Namespace of the object
+    #[arg(short = 'n', long, default_value = "default")]
+    pub namespace: String,
+    /// How the answer is printed
+    #[arg(short = 'o', long, value_enum, default_value = "text")]
+    pub output: Output,
+    /// Another cluster, by its kubeconfig
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// Arguments of `kubeconfig`.

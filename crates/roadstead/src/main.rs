@@ -6,6 +6,7 @@
 mod apply;
 mod cli;
 mod commands;
+mod gather;
 mod instance;
 mod manifest;
 mod progress;

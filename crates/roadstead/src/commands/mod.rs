@@ -3,17 +3,20 @@
 mod down;
 mod image;
 mod kubeconfig;
+mod plan;
 mod serve;
 mod status;
 mod up;
+mod why;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, InstanceArgs};
 use crate::instance::Instance;
 
 /// Does what was typed.
@@ -26,6 +29,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Up(args) => runtime()?.block_on(up::run(&args)),
         Command::Down(args) => runtime()?.block_on(down::run(&args)),
         Command::Status(args) => runtime()?.block_on(status::run(&args)),
+        Command::Plan(args) => runtime()?.block_on(plan::run(&args)),
+        Command::Why(args) => runtime()?.block_on(why::run(&args)),
         Command::Kubeconfig(args) => kubeconfig::run(&args),
         Command::Image(args) => runtime()?.block_on(image::run(&args.command)),
         Command::Version => {
@@ -48,10 +53,24 @@ async fn connect(instance: &Instance) -> Result<Client> {
     if instance.server_pid()?.is_none() {
         bail!("cluster {:?} in {} does not run; `roadstead up` starts it", instance.name, instance.data.display());
     }
+    connect_by(&instance.kubeconfig()).await
+}
+
+/// A client of the running cluster, or of the one that a kubeconfig file leads to.
+///
+/// # Errors
+/// As [`connect`].
+async fn connect_to(instance: &InstanceArgs, kubeconfig: Option<&Path>) -> Result<Client> {
+    match kubeconfig {
+        Some(path) => connect_by(path).await,
+        None => connect(&Instance::from_args(instance)?).await,
+    }
+}
+
+async fn connect_by(path: &Path) -> Result<Client> {
     // Another provider may be compiled in by a dependency; ours is named once, and a second naming is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let path = instance.kubeconfig();
-    let kubeconfig = Kubeconfig::read_from(&path).with_context(|| format!("read {}", path.display()))?;
+    let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }

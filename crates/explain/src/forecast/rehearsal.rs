@@ -1,0 +1,286 @@
+//! The planner's actions carried out on a copy of the cluster.
+
+use std::collections::BTreeSet;
+
+use controllers_core::stateful_set::{Action, Plan, ReadError, SetFacts};
+use controllers_core::words::Target;
+use jiff::SignedDuration;
+use meta::Timestamp;
+use serde_json::{Value, json};
+
+use super::{End, Happening};
+use crate::cluster::{Cluster, Ref, is_true, list, text};
+use crate::why::{State, planned, why};
+
+/// Plans that a rehearsal makes at most: a set of a thousand pods needs a few for each.
+const PLANS_MAX: usize = 20_000;
+
+/// A step as it happened: when, what, to whom, and who did not serve then.
+pub(super) type Happened = (Timestamp, Happening, String, Vec<String>);
+
+/// What came out.
+pub(super) struct Outcome {
+    pub(super) steps: Vec<Happened>,
+    pub(super) pods: Vec<String>,
+    pub(super) end: End,
+    pub(super) ended: Timestamp,
+    pub(super) cluster: Cluster,
+}
+
+/// What an ideal node does later.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Later {
+    Gone(String),
+    Ready(String),
+}
+
+/// A copy of the cluster in which the change has been made.
+pub(super) struct Rehearsal {
+    cluster: Cluster,
+    set: Ref,
+    now: Timestamp,
+    ready_after: SignedDuration,
+    later: BTreeSet<(Timestamp, Later)>,
+    steps: Vec<Happened>,
+    writes: u64,
+}
+
+/// The pods with a name that the set gives and that it owns or would adopt, with their ordinals.
+pub(super) fn pods_of<'c>(cluster: &'c Cluster, set: &Ref) -> impl Iterator<Item = (i64, &'c Value)> + use<'c> {
+    let uid = cluster.get(set).map(|set| text(set, "/metadata/uid").to_owned()).unwrap_or_default();
+    let set = set.clone();
+    cluster.list("Pod", &set.namespace).filter_map(move |pod| {
+        let owned = list(pod, "/metadata/ownerReferences").iter().any(|owner| owner["uid"] == uid.as_str());
+        let ordinal = ordinal_in(&set, text(pod, "/metadata/name"))?;
+        owned.then_some((ordinal, pod))
+    })
+}
+
+/// The ordinal in a pod's name.
+pub(super) fn ordinal_in(set: &Ref, name: &str) -> Option<i64> {
+    name.strip_prefix(set.name.as_str())?.strip_prefix('-')?.parse().ok()
+}
+
+impl Rehearsal {
+    /// Copies the cluster and makes the change.
+    pub(super) fn begin(cluster: &Cluster, after: &Value, now: Timestamp, ready_after: SignedDuration) -> Self {
+        let set = Ref::of(after);
+        let mut copy = cluster.clone();
+        let mut changed = after.clone();
+        // As the API does: a change of the specification is a new generation; the status is the stored one.
+        if let Some(before) = cluster.get(&set) {
+            changed["status"] = before["status"].clone();
+            changed["metadata"]["uid"] = before["metadata"]["uid"].clone();
+            changed["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
+            let generation = before["metadata"]["generation"].as_i64().unwrap_or(1);
+            let differs = before["spec"] != changed["spec"];
+            changed["metadata"]["generation"] = json!(generation + i64::from(differs));
+        } else {
+            changed["metadata"]["uid"] = json!("planned");
+            changed["metadata"]["resourceVersion"] = json!("1");
+            changed["metadata"]["generation"] = json!(1);
+        }
+        copy.insert(changed);
+        let mut this =
+            Self { cluster: copy, set, now, ready_after, later: BTreeSet::new(), steps: Vec::new(), writes: 1 << 60 };
+        this.expect_of_present(cluster);
+        this
+    }
+
+    /// Pods that are on their way go on; those that are stuck stay as they are.
+    fn expect_of_present(&mut self, cluster: &Cluster) {
+        let pods: Vec<&Value> = cluster.list("Pod", &self.set.namespace).collect();
+        for pod in pods {
+            let name = text(pod, "/metadata/name").to_owned();
+            let leaves = !pod["metadata"]["deletionTimestamp"].is_null();
+            let stuck = why(cluster, &Ref::of(pod), self.now).state == State::Stuck;
+            if leaves && !stuck {
+                self.later.insert((self.now, Later::Gone(name)));
+            } else if !leaves && !stuck && !is_true(pod, "Ready") {
+                self.later.insert((self.soon(), Later::Ready(name)));
+            }
+        }
+    }
+
+    fn soon(&self) -> Timestamp {
+        self.now.checked_add(self.ready_after).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Plans and obeys until nothing happens any more.
+    pub(super) fn run(mut self) -> Result<Outcome, ReadError> {
+        let mut end = End::TooLong;
+        for _ in 0..PLANS_MAX {
+            let Some(set) = self.cluster.get(&self.set) else { break };
+            let facts = SetFacts::read(set.to_string().as_bytes())?;
+            let plan = planned(&self.cluster, &facts, self.now);
+            if !plan.is_settled() {
+                self.obey(&facts, &plan);
+                continue;
+            }
+            if let Some((at, later)) = self.later.pop_first() {
+                self.now = self.now.max(at);
+                self.node(&later);
+                continue;
+            }
+            match plan.look_again.filter(|at| *at > self.now) {
+                Some(at) => self.now = at,
+                None => {
+                    end = ending(&facts, &plan);
+                    break;
+                }
+            }
+        }
+        let pods = pods_of(&self.cluster, &self.set).map(|(_, pod)| text(pod, "/metadata/name").to_owned()).collect();
+        Ok(Outcome { steps: self.steps, pods, end, ended: self.now, cluster: self.cluster })
+    }
+
+    fn obey(&mut self, set: &SetFacts, plan: &Plan) {
+        for action in plan.actions().cloned().collect::<Vec<_>>() {
+            self.act(set, &action);
+        }
+    }
+
+    fn act(&mut self, set: &SetFacts, action: &Action) {
+        match action {
+            Action::ConfirmSet { .. } => {}
+            Action::CreateRevision { body, .. } => self.insert(body.clone()),
+            Action::CreateClaim { name, body, .. } => {
+                self.insert(body.clone());
+                self.happened(Happening::CreateClaim, name);
+            }
+            Action::CreatePod { name, body, .. } => {
+                let mut pod = body.clone();
+                pod["status"] = json!({"phase": "Pending"});
+                pod["metadata"]["creationTimestamp"] = json!(self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+                self.insert(pod);
+                self.later.insert((self.soon(), Later::Ready(name.clone())));
+                self.happened(Happening::CreatePod, name);
+            }
+            Action::RenumberRevision { revision, number } => {
+                self.change("ControllerRevision", revision, &json!({"revision": number}));
+            }
+            Action::AdoptRevision { revision, patch } => self.change("ControllerRevision", revision, patch),
+            Action::DeleteRevision { revision } => {
+                self.cluster.remove(&self.named("ControllerRevision", &revision.name));
+            }
+            Action::AdoptPod { pod, patch }
+            | Action::ReleasePod { pod, patch }
+            | Action::RepairPod { pod, patch, .. } => {
+                self.change("Pod", pod, patch);
+            }
+            Action::SetClaimOwners { claim, patch, .. } => self.change("PersistentVolumeClaim", claim, patch),
+            Action::DeletePod { pod, .. } => {
+                let at = self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                self.change("Pod", pod, &json!({"metadata": {"deletionTimestamp": at}}));
+                self.later.retain(|(_, later)| *later != Later::Ready(pod.name.clone()));
+                self.later.insert((self.now, Later::Gone(pod.name.clone())));
+                self.happened(Happening::DeletePod, &pod.name);
+            }
+            Action::WriteStatus { patch, .. } => self.change("StatefulSet", &set.target(), patch),
+        }
+    }
+
+    /// What an ideal node does: a pod is ready, or gone with the claims that it owned.
+    fn node(&mut self, later: &Later) {
+        match later {
+            Later::Ready(name) => {
+                let at = self.now.to_string();
+                let patch = json!({"status": {"phase": "Running", "conditions": [
+                    {"type": "Ready", "status": "True", "lastTransitionTime": at},
+                ]}});
+                let pod = self.named("Pod", name);
+                self.merge(&pod, &patch);
+            }
+            Later::Gone(name) => {
+                let Some(pod) = self.cluster.remove(&self.named("Pod", name)) else { return };
+                self.collect_claims(text(&pod, "/metadata/uid"));
+            }
+        }
+    }
+
+    /// Deletes the claims whose only owner is gone, as the garbage collector does.
+    fn collect_claims(&mut self, uid: &str) {
+        let orphaned: Vec<Ref> = self
+            .cluster
+            .list("PersistentVolumeClaim", &self.set.namespace)
+            .filter(|claim| {
+                let owners = list(claim, "/metadata/ownerReferences");
+                !owners.is_empty() && owners.iter().all(|owner| owner["uid"] == uid)
+            })
+            .map(Ref::of)
+            .collect();
+        for claim in orphaned {
+            self.cluster.remove(&claim);
+            self.happened(Happening::DeleteClaim, &claim.name);
+        }
+    }
+
+    fn happened(&mut self, what: Happening, name: &str) {
+        let unavailable = self.unavailable();
+        self.steps.push((self.now, what, name.to_owned(), unavailable));
+    }
+
+    /// Pods of the wanted slots that are not there, not ready, or going.
+    fn unavailable(&self) -> Vec<String> {
+        let Some(set) = self.cluster.get(&self.set) else { return Vec::new() };
+        let first = set.pointer("/spec/ordinals/start").and_then(Value::as_i64).unwrap_or(0);
+        let count = set.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+        (first..first + count)
+            .map(|ordinal| format!("{}-{ordinal}", self.set.name))
+            .filter(|name| {
+                let pod = self.cluster.get(&self.named("Pod", name));
+                pod.is_none_or(|pod| !is_true(pod, "Ready") || !pod["metadata"]["deletionTimestamp"].is_null())
+            })
+            .collect()
+    }
+
+    fn named(&self, kind: &str, name: &str) -> Ref {
+        Ref::new(kind, &self.set.namespace, name)
+    }
+
+    fn insert(&mut self, mut object: Value) {
+        self.writes += 1;
+        object["metadata"]["uid"] = json!(format!("planned-{}", self.writes));
+        object["metadata"]["resourceVersion"] = json!(self.writes.to_string());
+        object["metadata"]["namespace"] = json!(self.set.namespace);
+        self.cluster.insert(object);
+    }
+
+    fn change(&mut self, kind: &str, target: &Target, patch: &Value) {
+        let which = self.named(kind, &target.name);
+        self.merge(&which, patch);
+    }
+
+    fn merge(&mut self, which: &Ref, patch: &Value) {
+        self.writes += 1;
+        let version = self.writes.to_string();
+        if let Some(object) = self.cluster.get_mut(which) {
+            merge(object, patch);
+            object["metadata"]["resourceVersion"] = json!(version);
+        }
+    }
+}
+
+fn ending(set: &SetFacts, plan: &Plan) -> End {
+    let mut waits: Vec<String> = plan.waits.iter().map(|wait| wait.on.describe(set)).collect();
+    waits.dedup();
+    if waits.is_empty() { End::Settled } else { End::Waits(waits) }
+}
+
+/// A JSON merge patch (RFC 7386).
+fn merge(object: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *object = patch.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    for (name, value) in fields {
+        if let (true, Some(map)) = (value.is_null(), object.as_object_mut()) {
+            map.remove(name);
+        } else {
+            merge(&mut object[name.as_str()], value);
+        }
+    }
+}

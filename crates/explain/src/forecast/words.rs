@@ -1,0 +1,122 @@
+//! The forecast as a person reads it.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::{End, Fate, FieldChange, Forecast, Happening, Step};
+
+/// Longest text of a value that is shown.
+const VALUE_CHARS_MAX: usize = 60;
+
+impl fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} → {}", self.path, short(&self.before), short(&self.after))
+    }
+}
+
+fn short(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "(not set)".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if text.chars().count() <= VALUE_CHARS_MAX {
+        return text;
+    }
+    text.chars().take(VALUE_CHARS_MAX).chain(['…']).collect()
+}
+
+fn time(ms: i64) -> String {
+    match ms {
+        ..1_000 => format!("{ms} ms"),
+        1_000..120_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        _ => format!("{} min", ms / 60_000),
+    }
+}
+
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_nothing() {
+            return writeln!(f, "{}: nothing to do", self.set);
+        }
+        writeln!(f, "{}", self.set)?;
+        for field in &self.fields {
+            writeln!(f, "  {field}")?;
+        }
+        let width = self.pods.iter().map(|pod| pod.pod.len()).max().unwrap_or(0);
+        for pod in &self.pods {
+            let fate = match pod.fate {
+                Fate::Nothing => "stays as it is",
+                Fate::Created => "is created",
+                Fate::Recreated => "is made anew; its name and its volumes stay",
+                Fate::Deleted => "is deleted",
+            };
+            write!(f, "  pod {:width$}  {fate}", pod.pod)?;
+            if pod.because.is_empty() { writeln!(f)? } else { writeln!(f, " ({})", pod.because.join(", "))? }
+        }
+        for claim in &self.claims {
+            match claim.fate {
+                Fate::Deleted => writeln!(f, "  claim {} is DELETED with its data", claim.claim)?,
+                _ => writeln!(f, "  claim {} is created", claim.claim)?,
+            }
+        }
+        self.write_steps(f)?;
+        self.write_end(f)
+    }
+}
+
+impl Forecast {
+    fn write_steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.steps.is_empty() {
+            return writeln!(f, "  no pod is touched");
+        }
+        match self.ready_after_ms {
+            Some(ms) => writeln!(f, "  in this order (a pod of this set took {} to be ready so far):", time(ms))?,
+            None => writeln!(f, "  in this order:")?,
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            writeln!(f, "  {:>4}. {}", index + 1, Line(step))?;
+        }
+        Ok(())
+    }
+
+    fn write_end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.end, self.takes_ms) {
+            (End::Settled, Some(0)) if !self.steps.is_empty() => {
+                writeln!(f, "  takes as long as the pods need to stop")
+            }
+            (End::Settled, Some(ms)) if !self.steps.is_empty() => {
+                writeln!(f, "  takes about {}, and the time that pods need to stop", time(ms))
+            }
+            (End::Settled, _) => Ok(()),
+            (End::Waits(on), _) => {
+                for one in on {
+                    writeln!(f, "  then it waits: {one}")?;
+                }
+                Ok(())
+            }
+            (End::TooLong, _) => writeln!(f, "  and so on: more happens than is shown here"),
+        }
+    }
+}
+
+/// One step as a line.
+struct Line<'s>(&'s Step);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(step) = self;
+        let verb = match step.what {
+            Happening::CreateClaim => "create claim",
+            Happening::DeleteClaim => "DELETE claim",
+            Happening::CreatePod => "create",
+            Happening::DeletePod => "delete",
+        };
+        if let Some(ms) = step.after_ms {
+            write!(f, "after {:<8} ", time(ms))?;
+        }
+        write!(f, "{verb} {}", step.name)?;
+        if step.unavailable.is_empty() { Ok(()) } else { write!(f, "  (not serving: {})", step.unavailable.join(", ")) }
+    }
+}

@@ -1,0 +1,189 @@
+//! StatefulSets: the planner says what waits.
+
+use controllers_core::stateful_set::{
+    Action, Fact, Ordinal, Plan, PodManagement, REVISION_LABEL, SetFacts, UpdateStrategy, View, plan,
+};
+use serde_json::Value;
+
+use super::{Trail, Verdict, kubectl, refusal};
+use crate::cluster::{Cluster, Ref, text};
+
+/// Annotation that lets never-ready pods of an unwanted revision be replaced.
+const HEAL: &str = "roadstead.dev/heal-rollout";
+
+/// What a set waits for.
+pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
+    let set = match SetFacts::read(object.to_string().as_bytes()) {
+        Ok(set) => set,
+        Err(error) => {
+            trail.says(about, format!("cannot be read: {error}"));
+            return Verdict::stuck([
+                "delete the set with --cascade=orphan and create it anew; its pods stay".to_owned()
+            ]);
+        }
+    };
+    let plan = planned(trail.cluster, &set, trail.now);
+    for note in &plan.notes {
+        if note.reason == "ServiceNotFound" {
+            trail.also.push(note.message.clone());
+        }
+    }
+    let summary = summary(&set, &plan);
+    let Some(on) = blocking(&plan) else {
+        return unblocked(trail, about, &set, &plan, &summary);
+    };
+    let creates = plan.actions().any(|a| matches!(a, Action::CreatePod { .. } | Action::CreateClaim { .. }));
+    if creates && let Some(verdict) = refusal::follow(trail, about, "a pod") {
+        return verdict;
+    }
+    trail.says(about, format!("{summary}; {}", on.describe(&set)));
+    fact(trail, about, &set, &plan, &on)
+}
+
+/// What the planner would do now.
+pub(crate) fn planned(cluster: &Cluster, set: &SetFacts, now: meta::Timestamp) -> Plan {
+    let namespace = set.namespace.as_str();
+    let pods: Vec<_> = cluster.list("Pod", namespace).filter_map(typed).collect();
+    let claims: Vec<_> = cluster.list("PersistentVolumeClaim", namespace).filter_map(typed).collect();
+    let revisions: Vec<_> = cluster.list("ControllerRevision", namespace).filter_map(typed).collect();
+    let service = Ref::new("Service", namespace, &set.service_name);
+    let service_exists = set.service_name.is_empty() || cluster.get(&service).is_some();
+    plan(&View::of(set, &pods, &claims, &revisions, service_exists), now)
+}
+
+fn typed<T: serde::de::DeserializeOwned>(object: &Value) -> Option<T> {
+    serde_json::from_value(object.clone()).ok()
+}
+
+fn summary(set: &SetFacts, plan: &Plan) -> String {
+    let status = &plan.status_after;
+    let ready = format!("has {} of {} pods ready", status.ready_replicas, set.replicas);
+    if status.current_revision == status.update_revision || status.update_revision.is_empty() {
+        return ready;
+    }
+    format!("{ready}, {} updated", status.updated_replicas)
+}
+
+/// The fact at the bottom: what holds others back, before what was asked to be so.
+fn blocking(plan: &Plan) -> Option<Fact> {
+    let by_choice = |on: &Fact| matches!(on, Fact::OnDelete(_) | Fact::Partition(_));
+    let mut facts = plan.waits.iter().map(|wait| &wait.on);
+    facts.clone().find(|on| !by_choice(on)).or_else(|| facts.find(|on| by_choice(on))).cloned()
+}
+
+fn unblocked(trail: &mut Trail<'_>, about: &Ref, set: &SetFacts, plan: &Plan, summary: &str) -> Verdict {
+    if set.generation > set.status.observed_generation {
+        trail.says(about, format!("{summary}; its last change has not been seen by the controller yet"));
+        return Verdict::working();
+    }
+    if !plan.is_settled() {
+        trail.says(about, format!("{summary}; the controller is at work"));
+        return Verdict::working();
+    }
+    trail.says(about, summary.to_owned());
+    Verdict::fine()
+}
+
+/// Goes on from the fact that the planner waits for.
+fn fact(trail: &mut Trail<'_>, about: &Ref, set: &SetFacts, plan: &Plan, on: &Fact) -> Verdict {
+    let namespace = about.namespace.as_str();
+    let pod = |ordinal: &Ordinal| Ref::new("Pod", namespace, &set.pod_name(*ordinal));
+    match on {
+        Fact::NotReady(ordinal) => not_ready(trail, set, plan, *ordinal),
+        Fact::Terminating(ordinal) => {
+            let is_leaving =
+                trail.cluster.get(&pod(ordinal)).is_some_and(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
+            if is_leaving { trail.follow(&pod(ordinal)) } else { Verdict::working() }
+        }
+        Fact::NotAvailable(..) | Fact::EndedEarly(..) | Fact::Missing(_) | Fact::Adoption => Verdict::working(),
+        Fact::BudgetSpent { .. } => match first_unready(trail, set) {
+            Some(ordinal) => not_ready(trail, set, plan, ordinal),
+            None => Verdict::working(),
+        },
+        Fact::OnDelete(ordinal) => Verdict::stuck([
+            format!(
+                "replace it when it suits you: `{}`",
+                kubectl(namespace, &format!("delete pod {}", set.pod_name(*ordinal)))
+            ),
+            "let the set do it: spec.updateStrategy.type: RollingUpdate".to_owned(),
+        ]),
+        Fact::Partition(_) => Verdict::stuck([format!(
+            "when the updated pods are good, lower spec.updateStrategy.rollingUpdate.partition of {about}"
+        )]),
+        Fact::ClaimTerminating(claim) => trail.follow(&Ref::new("PersistentVolumeClaim", namespace, claim)),
+        Fact::ClaimStale(claim) => {
+            trail.says(
+                &Ref::new("PersistentVolumeClaim", namespace, claim),
+                "belongs to an earlier pod of this name and is deleted with it, as persistentVolumeClaimRetentionPolicy asks",
+            );
+            Verdict::working()
+        }
+        Fact::NameTaken(name) => name_taken(trail, about, name),
+        Fact::StorageMismatch(ordinal) => {
+            let name = set.pod_name(*ordinal);
+            Verdict::stuck([format!(
+                "a pod's volumes cannot be changed; have it made anew: `{}`",
+                kubectl(namespace, &format!("delete pod {name}"))
+            )])
+        }
+        Fact::SetDeleted => Verdict::working(),
+    }
+}
+
+fn name_taken(trail: &mut Trail<'_>, about: &Ref, name: &str) -> Verdict {
+    let pod = Ref::new("Pod", &about.namespace, name);
+    let owner = trail.cluster.get(&pod).map(|pod| &pod["metadata"]["ownerReferences"][0]);
+    let whose = match owner.map(|owner| (text(owner, "/kind"), text(owner, "/name"))) {
+        Some((kind, owner)) if !kind.is_empty() => format!("belongs to {}/{owner}", kind.to_lowercase()),
+        _ => "belongs to nobody, and its labels do not match the set's selector".to_owned(),
+    };
+    trail.says(&pod, format!("has the name that the set needs, and {whose}"));
+    Verdict::stuck([
+        format!("delete or rename it: `{}`", kubectl(&about.namespace, &format!("delete pod {name}"))),
+        "give the set another name".to_owned(),
+    ])
+}
+
+/// The lowest slot whose pod is there and not ready.
+fn first_unready(trail: &Trail<'_>, set: &SetFacts) -> Option<Ordinal> {
+    (set.start..set.end()).map(Ordinal).find(|ordinal| {
+        let pod = trail.cluster.get(&Ref::new("Pod", &set.namespace, &set.pod_name(*ordinal)));
+        pod.is_some_and(|pod| !crate::cluster::is_true(pod, "Ready"))
+    })
+}
+
+/// A pod that holds the others back; if it is on a revision that nobody wants any more, that is the way out.
+fn not_ready(trail: &mut Trail<'_>, set: &SetFacts, plan: &Plan, ordinal: Ordinal) -> Verdict {
+    let pod = Ref::new("Pod", &set.namespace, &set.pod_name(ordinal));
+    let mut verdict = trail.follow(&pod);
+    let wanted = &plan.status_after.update_revision;
+    let revision = trail.cluster.get(&pod).map(|pod| text(&pod["metadata"]["labels"][REVISION_LABEL], "").to_owned());
+    let in_the_way = revision.is_some_and(|revision| revision != *wanted && !revision.is_empty())
+        && set.pod_management == PodManagement::OrderedReady
+        && takes_update(set, ordinal);
+    if in_the_way {
+        if let Some(link) = trail.chain.iter_mut().find(|link| link.about == pod) {
+            link.says =
+                format!("{}; it runs an old template, and an ordered update waits for it all the same", link.says);
+        }
+        let name = set.pod_name(ordinal);
+        let heal = format!("annotate statefulset {} {HEAL}=never-ready", set.name);
+        verdict = Verdict::stuck([
+            format!(
+                "have it made anew from the new template; its volumes stay: `{}`",
+                kubectl(&set.namespace, &format!("delete pod {name}"))
+            ),
+            format!("let Roadstead do so whenever a pod was never ready: `{}`", kubectl(&set.namespace, &heal)),
+        ]);
+    }
+    verdict
+}
+
+fn takes_update(set: &SetFacts, ordinal: Ordinal) -> bool {
+    match &set.update_strategy {
+        UpdateStrategy::OnDelete => false,
+        UpdateStrategy::RollingUpdate(block) => {
+            ordinal.0 >= set.start.saturating_add(block.as_ref().map_or(0, |block| block.partition))
+        }
+    }
+}

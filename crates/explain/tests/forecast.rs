@@ -1,0 +1,238 @@
+//! What changes of a set do, as a person reads it.
+
+use expect_test::{Expect, expect};
+use explain::{Cluster, Ref, forecast};
+use serde_json::{Value, json};
+
+const NOW: &str = "2026-01-01T12:00:00Z";
+
+fn set() -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "redis", "namespace": "default"},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": {"app": "redis"}},
+            "template": {
+                "metadata": {"labels": {"app": "redis"}},
+                "spec": {"containers": [{"name": "redis", "image": "redis:7"}]},
+            },
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+        },
+    })
+}
+
+/// A settled cluster with the set, made by a rehearsal of its creation and the pods' becoming ready after 2 s.
+fn settled(set: &Value) -> Cluster {
+    let mut cluster =
+        explain::forecast::rehearse(&Cluster::default(), set, NOW.parse().expect("a time")).expect("a set");
+    let pods: Vec<Ref> = cluster.list("Pod", "default").map(Ref::of).collect();
+    for pod in pods {
+        let pod = cluster.get_mut(&pod).expect("it was listed");
+        pod["metadata"]["creationTimestamp"] = json!("2026-01-01T11:00:00Z");
+        pod["spec"]["nodeName"] = json!("n1");
+        pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-01-01T11:00:02Z");
+        pod["status"]["containerStatuses"] = json!([{"name": "redis", "restartCount": 0, "ready": true}]);
+    }
+    let node = json!({"kind": "Node", "metadata": {"name": "n1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    cluster.insert(node);
+    cluster
+}
+
+fn edited(cluster: &Cluster, edit: impl FnOnce(&mut Value)) -> Value {
+    let mut after = cluster.get(&Ref::new("StatefulSet", "default", "redis")).expect("the set").clone();
+    edit(&mut after["spec"]);
+    after
+}
+
+fn check(cluster: &Cluster, after: &Value, expected: &Expect) {
+    let forecast = forecast::forecast(cluster, after, NOW.parse().expect("a time")).expect("a set");
+    expected.assert_eq(&forecast.to_string());
+}
+
+#[test]
+fn a_new_set_is_created_in_order() {
+    check(
+        &Cluster::default(),
+        &set(),
+        &expect![[r#"
+        statefulset/redis
+          pod redis-0  is created
+          pod redis-1  is created
+          pod redis-2  is created
+          in this order:
+             1. create redis-0  (not serving: redis-0, redis-1, redis-2)
+             2. create redis-1  (not serving: redis-1, redis-2)
+             3. create redis-2  (not serving: redis-2)
+    "#]],
+    );
+}
+
+#[test]
+fn nothing_changes_nothing() {
+    let cluster = settled(&set());
+    check(
+        &cluster,
+        &edited(&cluster, |_| {}),
+        &expect![[r#"
+        statefulset/redis: nothing to do
+    "#]],
+    );
+}
+
+#[test]
+fn a_new_image_is_rolled_out_from_the_highest_ordinal() {
+    let cluster = settled(&set());
+    let after = edited(&cluster, |spec| spec["template"]["spec"]["containers"][0]["image"] = json!("redis:8"));
+    check(
+        &cluster,
+        &after,
+        &expect![[r#"
+        statefulset/redis
+          spec.template.spec.containers[redis].image: redis:7 → redis:8
+          pod redis-0  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          pod redis-1  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          pod redis-2  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 0 ms     delete redis-2  (not serving: redis-2)
+             2. after 0 ms     create redis-2  (not serving: redis-2)
+             3. after 2.0 s    delete redis-1  (not serving: redis-1)
+             4. after 2.0 s    create redis-1  (not serving: redis-1)
+             5. after 4.0 s    delete redis-0  (not serving: redis-0)
+             6. after 4.0 s    create redis-0  (not serving: redis-0)
+          takes about 6.0 s, and the time that pods need to stop
+    "#]],
+    );
+}
+
+#[test]
+fn a_scale_down_keeps_claims_unless_the_policy_deletes_them() {
+    let mut with_claims = set();
+    with_claims["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+    let cluster = settled(&with_claims);
+    check(
+        &cluster,
+        &edited(&cluster, |spec| spec["replicas"] = json!(2)),
+        &expect![[r#"
+        statefulset/redis
+          spec.replicas: 3 → 2
+          pod redis-0  stays as it is
+          pod redis-1  stays as it is
+          pod redis-2  is deleted (spec.replicas)
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 0 ms     delete redis-2
+          takes about 0 ms, and the time that pods need to stop
+    "#]],
+    );
+    with_claims["spec"]["persistentVolumeClaimRetentionPolicy"] =
+        json!({"whenScaled": "Delete", "whenDeleted": "Retain"});
+    let cluster = settled(&with_claims);
+    check(
+        &cluster,
+        &edited(&cluster, |spec| spec["replicas"] = json!(2)),
+        &expect![[r#"
+        statefulset/redis
+          spec.replicas: 3 → 2
+          pod redis-0  stays as it is
+          pod redis-1  stays as it is
+          pod redis-2  is deleted (spec.replicas)
+          claim data-redis-2 is DELETED with its data
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 0 ms     delete redis-2
+             2. after 0 ms     DELETE claim data-redis-2
+          takes about 0 ms, and the time that pods need to stop
+    "#]],
+    );
+}
+
+#[test]
+fn a_partition_holds_the_lower_ones_back() {
+    let cluster = settled(&set());
+    let after = edited(&cluster, |spec| {
+        spec["template"]["spec"]["containers"][0]["image"] = json!("redis:8");
+        spec["updateStrategy"]["rollingUpdate"]["partition"] = json!(2);
+    });
+    check(
+        &cluster,
+        &after,
+        &expect![[r#"
+        statefulset/redis
+          spec.template.spec.containers[redis].image: redis:7 → redis:8
+          spec.updateStrategy.rollingUpdate.partition: 0 → 2
+          pod redis-0  stays as it is
+          pod redis-1  stays as it is
+          pod redis-2  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image, spec.updateStrategy.rollingUpdate.partition)
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 0 ms     delete redis-2  (not serving: redis-2)
+             2. after 0 ms     create redis-2  (not serving: redis-2)
+          then it waits: redis-1 is held back by the partition
+          then it waits: redis-0 is held back by the partition
+    "#]],
+    );
+}
+
+#[test]
+fn a_parallel_set_with_room_for_two_replaces_two_at_once() {
+    let mut parallel = set();
+    parallel["spec"]["podManagementPolicy"] = json!("Parallel");
+    parallel["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!(2);
+    let cluster = settled(&parallel);
+    let after = edited(&cluster, |spec| {
+        spec["template"]["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "b"}])
+    });
+    check(
+        &cluster,
+        &after,
+        &expect![[r#"
+        statefulset/redis
+          spec.template.spec.containers[redis].env: (not set) → [{"name":"A","value":"b"}]
+          pod redis-0  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].env)
+          pod redis-1  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].env)
+          pod redis-2  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].env)
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 0 ms     delete redis-2  (not serving: redis-2)
+             2. after 0 ms     delete redis-1  (not serving: redis-1, redis-2)
+             3. after 0 ms     create redis-1  (not serving: redis-1, redis-2)
+             4. after 0 ms     create redis-2  (not serving: redis-1, redis-2)
+             5. after 2.0 s    delete redis-0  (not serving: redis-0, redis-2)
+             6. after 2.0 s    create redis-0  (not serving: redis-0, redis-2)
+          takes about 4.0 s, and the time that pods need to stop
+    "#]],
+    );
+}
+
+#[test]
+fn a_broken_pod_stands_in_the_way_of_the_corrected_template() {
+    let mut cluster = settled(&set());
+    let pod = cluster.get_mut(&Ref::new("Pod", "default", "redis-2")).expect("the pod");
+    pod["status"] = json!({
+        "phase": "Pending",
+        "conditions": [{"type": "PodReadyToStartContainers", "status": "True"}, {"type": "Ready", "status": "False"}],
+        "containerStatuses": [{"name": "redis", "ready": false, "restartCount": 0, "image": "redis:nope",
+            "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}],
+    });
+    let after = edited(&cluster, |spec| spec["template"]["spec"]["containers"][0]["image"] = json!("redis:8"));
+    check(
+        &cluster,
+        &after,
+        &expect![[r#"
+        statefulset/redis
+          spec.template.spec.containers[redis].image: redis:7 → redis:8
+          pod redis-0  stays as it is
+          pod redis-1  stays as it is
+          pod redis-2  stays as it is
+          no pod is touched
+          then it waits: redis-2 is not ready
+    "#]],
+    );
+}
+
+#[test]
+fn min_ready_seconds_count_in_the_estimate() {
+    let mut slow = set();
+    slow["spec"]["minReadySeconds"] = json!(10);
+    let cluster = settled(&slow);
+    let after = edited(&cluster, |spec| spec["template"]["spec"]["containers"][0]["image"] = json!("redis:8"));
+    let forecast = forecast::forecast(&cluster, &after, NOW.parse().expect("a time")).expect("a set");
+    assert_eq!(forecast.takes_ms, Some(3 * 12_000));
+}
