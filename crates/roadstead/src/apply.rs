@@ -117,7 +117,8 @@ impl Applier {
         }
         let path = format!("{collection}/{name}?{query}");
         let object = self.send("PATCH", &path, "application/merge-patch+json", &patch).await?;
-        let same = object["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"];
+        // A dry run stores nothing, so its revision is always the old one.
+        let same = more.is_empty() && object["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"];
         let outcome = if same { Outcome::Unchanged } else { Outcome::Configured };
         Ok(Applied { title, outcome, before: Some(live), object })
     }
