@@ -39,22 +39,29 @@ pub(crate) async fn inventory(shared: &Shared) -> Result<Inventory, StartError> 
 /// One pod's part of it, in the machine's words.
 pub(crate) async fn found(shared: &Shared, sandbox: &SandboxStatus) -> Found {
     let address = shared.parts.network.attachment(&sandbox.pod).await.map(|attachment| attachment.address);
-    let containers = sandbox.containers.iter().filter_map(|one| {
-        let state = match &one.state {
-            // Made but never started: it is made again under the same id.
-            ContainerState::Created => return None,
-            ContainerState::Running { started_at, .. } => Ok(*started_at),
-            ContainerState::Exited(ended) => Err(exit(ended.clone())),
-        };
-        Some(FoundContainer { id: one.id.0.clone(), name: one.name.clone(), attempt: one.attempt, state })
-    });
+    let containers: Vec<FoundContainer> = sandbox
+        .containers
+        .iter()
+        .filter_map(|one| {
+            let state = match &one.state {
+                // Made but never started: it is made again.
+                ContainerState::Created => return None,
+                ContainerState::Running { started_at, .. } => Ok(*started_at),
+                ContainerState::Exited(ended) => Err(exit(ended.clone())),
+            };
+            Some(FoundContainer { id: one.id.0.clone(), name: one.name.clone(), attempt: one.attempt, state })
+        })
+        .collect();
     let host = shared.config.gateway;
-    let ips = sandbox.alive.as_ref().map(|alive| {
+    // Where nothing was ever started, the agent before may have been killed with half of the address, the files or the
+    // volumes made. Setting up once more finds what is there.
+    let whole = sandbox.alive.as_ref().filter(|_| !containers.is_empty());
+    let ips = whole.map(|alive| {
         // Without an attachment it is the host's network.
         let on_host = alive.netns.is_none();
         address.or(on_host.then_some(host)).into_iter().collect()
     });
-    Found { sandbox: ips, containers: containers.collect() }
+    Found { sandbox: ips, containers }
 }
 
 /// How the containers of a sandbox are asked to end.

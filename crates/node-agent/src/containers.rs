@@ -119,6 +119,7 @@ async fn try_start(
     let spec = spec(shared, pod, start, &image, run, mounts, signal);
     let (uid, id) = (pod_uid(pod), ContainerId(start.id.clone()));
     let runtime = &shared.parts.runtime;
+    remove_unstarted(shared, &uid, &id).await.map_err(|error| StartFailure::Create(sentence(&error)))?;
     runtime.create_container(&uid, spec).await.map_err(|error| StartFailure::Create(sentence(&error)))?;
     match runtime.start_container(&uid, &id).await {
         Ok(ContainerState::Exited(ended)) if ended.reason == ExitReason::StartError => {
@@ -127,6 +128,17 @@ async fn try_start(
         Ok(state) => Ok((state, signal)),
         Err(error) => Err(StartFailure::Start(sentence(&error))),
     }
+}
+
+/// An agent that was killed between making a container and starting it has left one under the same id.
+async fn remove_unstarted(shared: &Shared, pod: &Uid, id: &ContainerId) -> Result<(), RuntimeError> {
+    let runtime = &shared.parts.runtime;
+    let sandboxes = runtime.list().await?;
+    let mut containers = sandboxes.iter().filter(|one| one.pod == *pod).flat_map(|one| &one.containers);
+    if containers.any(|one| one.id == *id && one.state == ContainerState::Created) {
+        runtime.remove_container(pod, id).await?;
+    }
+    Ok(())
 }
 
 /// The pod's own files, then its volumes; a volume at the place of a file wins.

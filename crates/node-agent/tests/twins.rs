@@ -3,12 +3,15 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::resources;
 use apiserver::{ApiServer, Config as ServerConfig, Limits};
 use client::{Client, Collection, DeleteOptions, Patch, WriteOptions};
-use container_runtime::{Script, VirtualRuntime};
+use container_runtime::{
+    ContainerSpec, ContainerState, ContainerStatus, Life, Runtime, SandboxSpec, Script, VirtualRuntime,
+};
 use images::{Image, MemoryImages};
 use informer::{Cached, Informer, Informers};
 use k8s_openapi::api::core::v1::{Event, PersistentVolume, Pod};
@@ -34,7 +37,10 @@ struct Bed {
     events: Informer<Event>,
     persistent: Informer<PersistentVolume>,
     cancel: CancellationToken,
-    _agent: NodeAgent,
+    runtime: Arc<VirtualRuntime>,
+    config: Config,
+    parts: Parts,
+    agent: Option<(NodeAgent, CancellationToken)>,
     _folder: tempfile::TempDir,
 }
 
@@ -45,7 +51,8 @@ impl Drop for Bed {
 }
 
 impl Bed {
-    async fn start() -> Self {
+    /// A node whose agent does not run yet.
+    async fn new(script: Script) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let request = PkiRequest {
             cluster_name: "bed".to_owned(),
@@ -67,9 +74,10 @@ impl Bed {
         images.put(IMAGE, image).unwrap();
         let volumes = Arc::new(MemoryVolumes::default());
         let ranges = Ranges { pods: "10.1.0.0/24".parse().unwrap(), services: "10.96.0.0/16".parse().unwrap() };
+        let runtime = Arc::new(VirtualRuntime::new(script));
         let parts = Parts {
             client: server.client("system:node:n1"),
-            runtime: Arc::new(VirtualRuntime::new(Script::default())),
+            runtime: runtime.clone(),
             network: Arc::new(MemoryNetwork::new(ranges)),
             images: Arc::new(images),
             volumes: volumes.clone(),
@@ -85,7 +93,6 @@ impl Bed {
             binary_version: "0".to_owned(),
             pods_max: 110,
         };
-        let agent = NodeAgent::start(config, parts, cancel.clone()).await.unwrap();
         let informers = Informers::new(server.client("system:roadstead"), TaskTracker::new(), cancel.clone());
         Self {
             client: server.client("admin"),
@@ -94,9 +101,42 @@ impl Bed {
             events: informers.of(),
             persistent: informers.of(),
             cancel,
-            _agent: agent,
+            runtime,
+            config,
+            parts,
+            agent: None,
             _folder: folder,
         }
+    }
+
+    async fn start() -> Self {
+        let mut bed = Self::new(Script::default()).await;
+        bed.start_agent().await;
+        bed
+    }
+
+    async fn start_agent(&mut self) {
+        let cancel = self.cancel.child_token();
+        let agent = NodeAgent::start(self.config.clone(), self.parts.clone(), cancel.clone()).await.unwrap();
+        self.agent = Some((agent, cancel));
+    }
+
+    /// Ends the agent wherever it is; returns when nothing of it is left.
+    async fn kill_agent(&mut self) {
+        let (_, cancel) = self.agent.take().unwrap();
+        cancel.cancel();
+        let (runtime, ours) = (Arc::clone(&self.runtime), 3);
+        self.patiently("the agent has ended", async || Arc::strong_count(&runtime) == ours).await;
+    }
+
+    /// Waits for something that nobody tells of.
+    async fn patiently(&self, what: &str, seen: impl AsyncFn() -> bool) {
+        let wait = async {
+            while !seen().await {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{what}");
     }
 
     async fn create(&self, resource: ResourceId, body: Value) {
@@ -239,4 +279,48 @@ async fn a_pod_never_starts_on_an_empty_folder_in_place_of_one_that_was_used() {
     bed.merge(&volume, None, json!({"metadata": {"annotations": {MARK: null}}})).await;
     bed.until_db_runs().await;
     until(&bed.persistent, "the volume is noted as used again", |all| all.iter().any(|volume| is_marked(volume))).await;
+}
+
+/// What an agent that was killed in the middle of a pod's preparation leaves: a sandbox without address, files and
+/// volumes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sandbox_that_a_killed_agent_left_half_made_is_made_whole() {
+    let mut bed = Bed::new(Script::default()).await;
+    bed.provision().await;
+    bed.run_db().await;
+    let id = ObjectId::namespaced(resources::PODS, "default", "db");
+    let uid = bed.client.get(&id).await.unwrap().uid();
+    bed.runtime.run_sandbox(SandboxSpec { pod: uid.clone(), ..SandboxSpec::default() }).await.unwrap();
+    bed.start_agent().await;
+    bed.until_db_runs().await;
+    let has_address = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some());
+    until(&bed.pods, "the pod has an address", |pods| pods.iter().any(|pod| has_address(pod))).await;
+    assert_eq!(bed.volumes.pods().await.unwrap(), [uid]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_a_killed_agent_has_made_but_not_started_is_started_by_the_next() {
+    let is_first = Arc::new(AtomicBool::new(true));
+    let life = move |_: &SandboxSpec, _: &ContainerSpec| {
+        let hour = Duration::from_secs(3600);
+        let start_after = if is_first.swap(false, Ordering::Relaxed) { hour } else { Duration::ZERO };
+        Life { start_after, ..Life::default() }
+    };
+    let mut bed = Bed::new(Script { life: Arc::new(life), ..Script::default() }).await;
+    bed.provision().await;
+    bed.run_db().await;
+    bed.start_agent().await;
+    bed.patiently("a container waits for its start", async || {
+        let all = bed.runtime.list().await.unwrap();
+        all.iter().any(|one| one.containers.iter().any(|c| c.state == ContainerState::Created))
+    })
+    .await;
+    bed.kill_agent().await;
+    bed.start_agent().await;
+    bed.until_db_runs().await;
+    let all = bed.runtime.list().await.unwrap();
+    assert!(matches!(
+        all[0].containers[..],
+        [ContainerStatus { state: ContainerState::Running { .. }, attempt: 0, .. }]
+    ));
 }

@@ -26,7 +26,7 @@ pub struct Settings {
 /// What an agent that has just started finds of a pod on its machine.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Found {
-    /// Addresses of the living sandbox; `None` if it is dead or was never made.
+    /// Addresses of the living sandbox; `None` if it is dead, was never made, or may be half made.
     pub sandbox: Option<Vec<IpAddr>>,
     /// Containers on record, oldest first.
     pub containers: Vec<FoundContainer>,
