@@ -138,7 +138,7 @@ fn unlink_stale(folder: &Path, set: &FileSet, fresh: &str) -> Result<(), VolumeE
             continue;
         }
         if name.starts_with("..") {
-            crate::tree::remove_tree(&entry.path()).or_else(|_| rustix::fs::unlink(entry.path())).ok();
+            host_files::remove_tree(&entry.path()).or_else(|_| rustix::fs::unlink(entry.path())).ok();
         } else if !set.files.keys().any(|path| first_step(path) == name) {
             rustix::fs::unlink(entry.path()).map_err(VolumeError::io(doing()))?;
         }

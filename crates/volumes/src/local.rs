@@ -131,7 +131,7 @@ impl Volumes for LocalVolumes {
             if !tree::is_plain_relative(&name) || name.contains('/') {
                 return Err(VolumeError::NotOurs { path });
             }
-            tree::remove_tree(&path).map_err(VolumeError::io(format!("delete {}", path.display())))
+            host_files::remove_tree(&path).map_err(VolumeError::io(format!("delete {}", path.display())))
         })
         .await
     }
@@ -289,7 +289,7 @@ impl Folders {
         let own = self.pods.join(&pod.0);
         area::unmount_below(&own)?;
         for path in [self.memory.join(&pod.0), own] {
-            tree::remove_tree(&path).map_err(VolumeError::io(format!("remove {}", path.display())))?;
+            host_files::remove_tree(&path).map_err(VolumeError::io(format!("remove {}", path.display())))?;
         }
         Ok(())
     }
@@ -312,7 +312,9 @@ fn own(path: &Path, group: Option<FsGroup>) -> Result<(), VolumeError> {
         return Ok(());
     }
     match tree::own_tree(root.as_fd(), group.gid) {
-        Err(Errno::NAMETOOLONG) => Err(VolumeError::TooDeep { path: path.to_path_buf(), levels_max: tree::LEVELS_MAX }),
+        Err(Errno::NAMETOOLONG) => {
+            Err(VolumeError::TooDeep { path: path.to_path_buf(), levels_max: host_files::LEVELS_MAX })
+        }
         done => done.map_err(VolumeError::io(doing())),
     }
 }

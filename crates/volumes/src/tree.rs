@@ -1,9 +1,9 @@
-//! Walking folders that a container can write to: by file descriptor, never by path twice.
+//! Opening, making and owning folders that a container can write to: by file descriptor, never by path twice.
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use host_files::{LEVELS_MAX, open_child, retry};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -35,31 +35,6 @@ pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, 
     })
 }
 
-/// Opens one folder below another without any symbolic link and without leaving the mount.
-pub(crate) fn open_child(parent: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    retry(|| {
-        rustix::fs::openat2(
-            parent,
-            name,
-            flags | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV,
-        )
-    })
-}
-
-/// The kernel answers EAGAIN when a rename raced with the look-up; bounded, because a container can rename for ever.
-fn retry(mut open: impl FnMut() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
-    const TRIES_MAX: u32 = 64;
-    let mut tries = 0;
-    loop {
-        match open() {
-            Err(Errno::AGAIN | Errno::INTR) if tries < TRIES_MAX => tries += 1,
-            other => return other,
-        }
-    }
-}
-
 /// Opens `path` below `root`, making missing folders; each step is taken inside the folder opened before.
 pub(crate) fn make_in_root(root: BorrowedFd<'_>, path: &str, group: Option<FsGroup>) -> Result<OwnedFd, Errno> {
     let mut done = String::new();
@@ -86,82 +61,6 @@ pub(crate) fn make_in_root(root: BorrowedFd<'_>, path: &str, group: Option<FsGro
         };
     }
     Ok(current)
-}
-
-/// Deepest nesting of folders that is walked: a container can nest without end, and each level holds two descriptors
-/// and a stack frame.
-pub(crate) const LEVELS_MAX: usize = 128;
-
-/// Deletes what is in a folder. Symbolic links are removed, never followed; mounts are never entered. Folders nested
-/// deeper than [`LEVELS_MAX`] are moved up and deleted from there.
-pub(crate) fn remove_content(folder: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut moved_up = 0;
-    loop {
-        let before = moved_up;
-        remove_levels(folder, folder, 0, &mut moved_up)?;
-        if moved_up == before {
-            return Ok(());
-        }
-    }
-}
-
-fn remove_levels(top: BorrowedFd<'_>, folder: BorrowedFd<'_>, level: usize, moved_up: &mut u64) -> Result<(), Errno> {
-    for entry in Dir::new(open_child(folder, c".", OFlags::RDONLY | OFlags::DIRECTORY)?)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => continue,
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            Err(other) => return Err(other),
-        }
-        if level == LEVELS_MAX {
-            move_up(top, folder, name, moved_up)?;
-            continue;
-        }
-        match open_child(folder, name, OFlags::RDONLY | OFlags::DIRECTORY) {
-            Ok(child) => remove_levels(top, child.as_fd(), level + 1, moved_up)?,
-            Err(Errno::NOENT) => continue,
-            Err(other) => return Err(other),
-        }
-        match rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(other) => return Err(other),
-        }
-    }
-    Ok(())
-}
-
-fn move_up(top: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr, moved_up: &mut u64) -> Result<(), Errno> {
-    loop {
-        *moved_up += 1;
-        match rustix::fs::renameat(folder, name, top, format!(".removing-{moved_up}")) {
-            Ok(()) => return Ok(()),
-            // Somebody's own file of that name is deleted in its turn.
-            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
-            Err(other) => return Err(other),
-        }
-    }
-}
-
-/// Deletes a folder that lies at a path containers cannot change, with all that is in it.
-pub(crate) fn remove_tree(path: &Path) -> Result<(), Errno> {
-    let folder = match rustix::fs::open(
-        path,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) {
-        Ok(folder) => folder,
-        Err(Errno::NOENT) => return Ok(()),
-        Err(other) => return Err(other),
-    };
-    remove_content(folder.as_fd())?;
-    match rustix::fs::rmdir(path) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(other) => Err(other),
-    }
 }
 
 /// Gives a tree to a group: group read and write (and search), and new files inherit the group. The root comes last, so

@@ -374,7 +374,7 @@ impl Runtime for LibcontainerRuntime {
         let (cgroups, group) = (Arc::clone(&self.cgroups), format!("{}/{container}", pod.cgroup));
         blocking("remove a container", move || {
             cgroups.remove(&group);
-            remove_dir(&dir)
+            Ok(host_files::remove_tree(&dir)?)
         })
         .await
     }
@@ -415,13 +415,6 @@ impl Runtime for LibcontainerRuntime {
     }
 }
 
-fn remove_dir(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
 /// Takes a dead pod's groups and folder away.
 pub(crate) fn remove_pod(cgroups: &Cgroups, group: &str, dir: &Path) -> io::Result<()> {
     // The kernel lets go of a dead process's group a moment after its death.
@@ -431,5 +424,5 @@ pub(crate) fn remove_pod(cgroups: &Cgroups, group: &str, dir: &Path) -> io::Resu
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    remove_dir(dir)
+    Ok(host_files::remove_tree(dir)?)
 }

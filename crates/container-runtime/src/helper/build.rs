@@ -451,7 +451,8 @@ pub(super) fn clean(dir: &Path, cgroups: &Cgroups, cgroup: &str) {
         }
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    let _ = fs::remove_dir_all(dir);
+    // Never through a mount: a volume that could not be taken away keeps its bytes, and the folder goes with the pod.
+    let _ = host_files::remove_tree(dir);
 }
 
 #[cfg(test)]
