@@ -4,11 +4,21 @@
 //! Every path below is given from the root of a hierarchy: `/roadstead-<cluster id>/pod<uid>/<container id>`.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+
 use crate::Resources;
+
+/// How long the kernel may take to let go of a group whose processes are dead.
+pub(crate) const REMOVE_LIMIT: Duration = Duration::from_secs(2);
+/// Processes of a group whose ends are waited for at once; each costs a descriptor.
+const MEMBERS_WATCHED_MAX: usize = 256;
+/// Pause where the kernel has no event.
+const LET_GO: Duration = Duration::from_millis(1);
 
 /// The control group hierarchies of this machine.
 #[derive(Clone, Debug)]
@@ -145,30 +155,85 @@ impl Cgroups {
         pids
     }
 
+    /// Sends SIGKILL to everything in the group and below.
+    pub(crate) fn signal_kill(&self, group: &str) {
+        drop(self.kill_members(group));
+    }
+
     /// Kills everything in the group and below, again and again until nobody is left or the time is over; true if
     /// nobody is left. Blocks.
     pub(crate) fn kill(&self, group: &str, limit: Duration) -> bool {
-        let start = Instant::now();
+        let deadline = Instant::now() + limit;
         loop {
-            let pids: Vec<i32> = self.pids(group);
-            if pids.is_empty() {
+            if self.pids(group).is_empty() {
                 return true;
             }
-            for pid in pids {
-                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
+            let dying = self.kill_members(group);
+            if !wait(&dying.iter().map(|pid| (pid.as_fd(), PollFlags::IN)).collect::<Vec<_>>(), deadline) {
+                return self.pids(group).is_empty();
             }
-            if start.elapsed() > limit {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(2));
         }
     }
 
+    /// Kills the members that are there now; returns descriptors by which the ends of some of them can be waited for.
+    fn kill_members(&self, group: &str) -> Vec<OwnedFd> {
+        for dir in self.hierarchies.iter().filter(|h| h.v2).map(|h| below(&h.root, group)) {
+            // Kernels before 5.14 have no such file; there, and on v1, the members are killed one by one.
+            let _ = fs::write(dir.join("cgroup.kill"), "1");
+        }
+        let mut watched = Vec::new();
+        for some in self.pids(group).chunks(MEMBERS_WATCHED_MAX) {
+            let opened: Vec<(i32, OwnedFd)> = some.iter().filter_map(|pid| Some((*pid, open_pid(*pid)?))).collect();
+            // A number may have passed on to a stranger before it was opened. If it is still in the group now, it is,
+            // or was when it was opened, one of ours.
+            let members = self.pids(group);
+            for (pid, process) in opened {
+                if members.binary_search(&pid).is_ok() {
+                    let _ = rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL);
+                    watched.push(process);
+                }
+            }
+            watched.truncate(MEMBERS_WATCHED_MAX);
+        }
+        watched
+    }
+
     /// Removes the group and those below it in every hierarchy; true if nothing is left.
-    pub(crate) fn remove(&self, group: &str) -> bool {
+    fn try_remove(&self, group: &str) -> bool {
         self.dirs(group).map(|dir| remove_tree(&dir)).fold(true, std::ops::BitAnd::bitand)
+    }
+
+    /// Removes the group and those below it in every hierarchy, as soon as the kernel has let go of their last process;
+    /// true if nothing is left. Blocks.
+    pub(crate) fn remove(&self, group: &str, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            // Looked at before it is tried: what happens after that ends the waiting.
+            let (events, members) = self.watch(group);
+            if self.try_remove(group) {
+                return true;
+            }
+            let events = events.iter().map(|file| (file.as_fd(), PollFlags::PRI));
+            let members = members.iter().map(|pid| (pid.as_fd(), PollFlags::IN));
+            if !wait(&events.chain(members).collect::<Vec<_>>(), deadline) {
+                return self.try_remove(group);
+            }
+        }
+    }
+
+    /// What tells that a group gets empty: on v2 a file of the kernel's, on v1 nothing but the ends of its members.
+    fn watch(&self, group: &str) -> (Vec<fs::File>, Vec<OwnedFd>) {
+        let populated = |dir: PathBuf| {
+            let mut file = fs::File::open(dir.join("cgroup.events")).ok()?;
+            let mut text = String::new();
+            // Having read it is what arms the event.
+            file.read_to_string(&mut text).ok()?;
+            text.lines().any(|line| line == "populated 1").then_some(file)
+        };
+        let on_v2 = self.hierarchies.iter().filter(|h| h.v2).map(|h| below(&h.root, group));
+        let members = self.pids(group);
+        let watched = members.iter().take(MEMBERS_WATCHED_MAX).filter_map(|pid| open_pid(*pid));
+        (on_v2.filter_map(populated).collect(), watched.collect())
     }
 
     /// Folders of the group that exist.
@@ -196,6 +261,27 @@ impl Cgroups {
             Devices::Usual => crate::devices::attach(&below(&unified.root, group)),
         }
     }
+}
+
+fn open_pid(pid: i32) -> Option<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(pid)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+/// Waits until something happened to one of these; false if the time is over. The caller looks again and comes back.
+fn wait(fds: &[(BorrowedFd<'_>, PollFlags)], deadline: Instant) -> bool {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return false;
+    }
+    // The last resort, for a moment in which the kernel shows neither members nor an event and the group is still held:
+    // a v1 group whose last process has ended but is not yet taken out of it.
+    let left = if fds.is_empty() { left.min(LET_GO) } else { left };
+    let limit =
+        Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+    let _ = rustix::event::poll(&mut polled, Some(&limit));
+    true
 }
 
 fn below(root: &Path, group: &str) -> PathBuf {

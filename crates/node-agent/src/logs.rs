@@ -1,6 +1,5 @@
 //! Reading container logs: from the files the runtime's helper writes, as text, from where and how much as asked.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -21,6 +20,9 @@ const LINE_BYTES_MAX: u64 = 1 << 20;
 const PIECE_BYTES: usize = 32 * 1024;
 /// A follower looks at the files again after this time even if nothing told it to: only a net below the events.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// How often a follower looks where the kernel refuses to tell.
+const WITHOUT_INOTIFY: Duration = Duration::from_secs(1);
 
 /// What of a log is wanted.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -121,9 +123,11 @@ fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> std::io::Resul
 #[derive(Debug)]
 pub(crate) struct LogReader {
     path: PathBuf,
-    waiting: VecDeque<PathBuf>,
     current: Option<BufReader<File>>,
+    /// Of the part that is read; its number is not given to another file while it is open.
     inode: u64,
+    /// The part that is read was seen to have a successor: nothing is written to it any more.
+    is_whole: bool,
     printer: Printer,
     line: Vec<u8>,
     /// Raw lines to leave out before printing begins, for `tailLines`.
@@ -137,19 +141,20 @@ impl LogReader {
             Some(tail) => count_whole_lines(&path)?.saturating_sub(tail),
             None => 0,
         };
-        let waiting = parts(&path).into();
         let printer = Printer::new(wanted);
-        Ok(Self { path, waiting, current: None, inode: 0, printer, line: Vec::new(), skip })
+        Ok(Self { path, current: None, inode: 0, is_whole: false, printer, line: Vec::new(), skip })
     }
 
     /// The next piece of text; empty when all that is there was read.
     pub(crate) fn read(&mut self) -> std::io::Result<Bytes> {
         let mut out = BytesMut::new();
         while out.len() < PIECE_BYTES && !self.printer.is_full() {
-            if self.current.is_none() && !self.open_next()? {
+            let Some(reader) = &mut self.current else {
+                if self.open_next()? {
+                    continue;
+                }
                 break;
-            }
-            let Some(reader) = &mut self.current else { break };
+            };
             if next_line(reader, &mut self.line)? {
                 let ends = LogLine::parse(&self.line).is_some_and(|line| !line.partial);
                 if self.skip == 0 {
@@ -157,10 +162,15 @@ impl LogReader {
                 } else if ends {
                     self.skip -= 1;
                 }
-            } else if self.waiting.is_empty() && !self.was_rotated() {
-                break;
+            } else if self.is_whole {
+                if !self.open_next()? {
+                    break;
+                }
+            } else if self.successor().is_some() {
+                // What was written between the end that was met and the rotation is still to be read.
+                self.is_whole = true;
             } else {
-                self.current = None;
+                break;
             }
         }
         Ok(out.freeze())
@@ -170,25 +180,30 @@ impl LogReader {
         self.printer.is_full()
     }
 
+    /// Opens the part after the one that is read, or the oldest; false if there is none.
     fn open_next(&mut self) -> std::io::Result<bool> {
-        let path = match self.waiting.pop_front() {
-            Some(path) => path,
-            None => self.path.clone(),
-        };
+        let Some(path) = self.successor() else { return Ok(false) };
         match open(&path) {
             Ok(file) => {
                 self.inode = file.metadata()?.ino();
                 self.current = Some(BufReader::new(file));
+                self.is_whole = false;
                 Ok(true)
             }
+            // It was rotated away under this name.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// True if the file that is read is no longer the newest one: its successor is to be opened.
-    fn was_rotated(&self) -> bool {
-        std::fs::metadata(&self.path).is_ok_and(|newest| newest.ino() != self.inode)
+    /// The part after the one that is read. Names move on with each rotation, so parts are told apart by inode; if the
+    /// one that is read is gone already, the oldest that is left follows.
+    fn successor(&self) -> Option<PathBuf> {
+        let mut parts = parts(&self.path);
+        let inode = |part: &PathBuf| std::fs::symlink_metadata(part).map(|found| found.ino()).ok();
+        let own = parts.iter().position(|part| self.current.is_some() && inode(part) == Some(self.inode));
+        let next = own.map_or(0, |own| own + 1);
+        (next < parts.len()).then(|| parts.swap_remove(next))
     }
 }
 
@@ -242,13 +257,24 @@ impl FolderWatch {
             // SAFETY: the descriptor is owned by the AsyncFd and stays open until that is dropped.
             unsafe { AsyncFd::register(events) }.ok()
         };
-        Self { events: watch() }
+        let events = watch();
+        if events.is_none() {
+            static ONCE: std::sync::Once = std::sync::Once::new();
+            ONCE.call_once(|| {
+                tracing::warn!(
+                    period = ?WITHOUT_INOTIFY,
+                    "no inotify watch is to be had (fs.inotify.max_user_watches, max_user_instances): followed logs are \
+                     looked at periodically"
+                );
+            });
+        }
+        Self { events }
     }
 
     /// Returns when something changed since the last call, or after a while.
     pub(crate) async fn changed(&self) {
         let Some(events) = &self.events else {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(WITHOUT_INOTIFY).await;
             return;
         };
         if let Ok(Ok(mut guard)) = tokio::time::timeout(LOOK_AGAIN, events.readable()).await {
@@ -323,6 +349,44 @@ mod tests {
         std::fs::rename(&path, container_runtime::logs::rotated_path(&path, 1)).unwrap();
         append("2026-11-21T07:00:04Z stdout F five\n");
         assert_eq!(reader.read().unwrap(), "four\nfive\n");
+    }
+
+    #[test]
+    fn no_line_is_lost_or_read_twice_however_often_a_log_is_rotated_while_it_is_read() {
+        let (_folder, path) = log("");
+        let line = |n: usize| format!("2026-11-21T07:00:00Z stdout F {n}\n");
+        let rotate = || {
+            for age in (1..4).rev() {
+                let _none = std::fs::rename(
+                    container_runtime::logs::rotated_path(&path, age),
+                    container_runtime::logs::rotated_path(&path, age + 1),
+                );
+            }
+            std::fs::rename(&path, container_runtime::logs::rotated_path(&path, 1)).unwrap();
+        };
+        let mut reader = LogReader::new(path.clone(), Wanted::default()).unwrap();
+        let mut all = String::new();
+        let mut written = 0;
+        for rotations in [0, 1, 2, 3, 0, 2] {
+            for _ in 0..=rotations {
+                written += 1;
+                let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
+                file.write_all(line(written).as_bytes()).unwrap();
+                if rotations > 0 {
+                    rotate();
+                    std::fs::write(&path, "").unwrap();
+                }
+            }
+            loop {
+                let piece = reader.read().unwrap();
+                if piece.is_empty() {
+                    break;
+                }
+                all.push_str(std::str::from_utf8(&piece).unwrap());
+            }
+        }
+        let wanted: String = (1..=written).map(|n| format!("{n}\n")).collect();
+        assert_eq!(all, wanted);
     }
 
     #[test]

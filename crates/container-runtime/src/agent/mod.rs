@@ -27,7 +27,7 @@ use self::connection::{Answer, COMMANDS_MAX, Command, Connection};
 use self::exec::{Kill, Streams};
 use self::pod::PodEntry;
 use self::zygote::Zygote;
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, REMOVE_LIMIT};
 use crate::error::Refusal;
 use crate::events::{Events, lock};
 use crate::wire::{self, Reply, RequestBody, SandboxRecord, Spawn};
@@ -38,6 +38,8 @@ use crate::{
 
 /// How long a helper may take to say hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// How often a helper that was found is asked for its hello before its pod is given up.
+const HELLO_TRIES_MAX: u32 = 6;
 /// How long a pod's processes may take to die after SIGKILL before somebody is told.
 const POD_KILL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -81,38 +83,26 @@ impl LibcontainerRuntime {
         let entries = fs::read_dir(&pods_dir).map_err(RuntimeError::os(format!("read {}", pods_dir.display())))?;
         for entry in entries.flatten() {
             if let Some(uid) = entry.file_name().to_str() {
-                runtime.adopt(Uid(uid.to_owned())).await;
+                runtime.adopt(Uid(uid.to_owned())).await?;
             }
         }
         Ok(runtime)
     }
 
     /// Takes over a pod of an agent before this one.
-    async fn adopt(&self, uid: Uid) {
+    async fn adopt(&self, uid: Uid) -> Result<(), RuntimeError> {
         let pod = self.entry(&uid);
         pod.load();
-        let dir = pod.dir.clone();
-        let connect = move || -> io::Result<OwnedFd> {
-            use rustix::fs::{Mode, OFlags};
-            let dir = rustix::fs::open(&dir, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-            Ok(UnixStream::connect(wire::short_path(&dir, helper::SOCKET))?.into())
-        };
-        let greeted = match blocking("connect to a helper", connect).await {
-            Ok(socket) => Connection::greet(socket, HELLO_LIMIT).await,
-            Err(error) => Err(error),
-        };
-        match greeted {
-            Ok(connection) => {
-                tracing::info!(pod = %uid, pid = connection.hello.pid, "found a running pod");
-                self.attach(&pod, connection, None);
-            }
-            Err(error) => {
-                tracing::info!(pod = %uid, %error, "found a dead pod");
-                let (cgroups, group) = (Arc::clone(&self.cgroups), pod.cgroup.clone());
-                let _ = tokio::task::spawn_blocking(move || cgroups.kill(&group, POD_KILL_LIMIT)).await;
-                pod.died();
-            }
+        if let Some(connection) = find_helper(&pod).await? {
+            tracing::info!(pod = %uid, pid = connection.hello.pid, "found a running pod");
+            self.attach(&pod, connection, None);
+            return Ok(());
         }
+        tracing::info!(pod = %uid, "found a dead pod");
+        let (cgroups, group) = (Arc::clone(&self.cgroups), pod.cgroup.clone());
+        let _ = tokio::task::spawn_blocking(move || cgroups.kill(&group, POD_KILL_LIMIT)).await;
+        pod.died();
+        Ok(())
     }
 
     fn attach(&self, pod: &Arc<PodEntry>, mut connection: Connection, record: Option<SandboxRecord>) -> Sandbox {
@@ -219,6 +209,34 @@ impl LibcontainerRuntime {
             pod.until_dead().await;
         }
     }
+}
+
+/// Connects to a pod's helper; `None` if it is dead, or so stuck that its pod is better dead. A slow machine is no
+/// reason to end a pod that serves: it is asked again.
+async fn find_helper(pod: &PodEntry) -> Result<Option<Connection>, RuntimeError> {
+    for _ in 0..HELLO_TRIES_MAX {
+        let dir = pod.dir.clone();
+        let connect = move || -> io::Result<Option<OwnedFd>> {
+            use rustix::fs::{Mode, OFlags};
+            let dir = rustix::fs::open(&dir, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            match UnixStream::connect(wire::short_path(&dir, helper::SOCKET)) {
+                Ok(socket) => Ok(Some(socket.into())),
+                // Only of these is it certain that nobody listens.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        let Some(socket) = blocking("connect to a helper", connect).await? else { return Ok(None) };
+        match Connection::greet(socket, HELLO_LIMIT).await {
+            Ok(connection) => return Ok(Some(connection)),
+            Err(RuntimeError::Helper { why, .. }) => tracing::debug!(pod = %pod.uid, why, "a helper hung up"),
+            Err(error) => tracing::warn!(pod = %pod.uid, %error, "a helper is slow to answer; asking again"),
+        }
+    }
+    tracing::error!(pod = %pod.uid, "a helper does not answer; its pod is given up");
+    Ok(None)
 }
 
 async fn blocking<T: Send + 'static>(
@@ -373,7 +391,7 @@ impl Runtime for LibcontainerRuntime {
         let dir = pod.dir.join(helper::CONTAINERS).join(&container.0);
         let (cgroups, group) = (Arc::clone(&self.cgroups), format!("{}/{container}", pod.cgroup));
         blocking("remove a container", move || {
-            cgroups.remove(&group);
+            cgroups.remove(&group, REMOVE_LIMIT);
             Ok(host_files::remove_tree(&dir)?)
         })
         .await
@@ -417,12 +435,9 @@ impl Runtime for LibcontainerRuntime {
 
 /// Takes a dead pod's groups and folder away.
 pub(crate) fn remove_pod(cgroups: &Cgroups, group: &str, dir: &Path) -> io::Result<()> {
-    // The kernel lets go of a dead process's group a moment after its death.
-    for _ in 0..250 {
-        if cgroups.remove(group) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    if !cgroups.remove(group, REMOVE_LIMIT) {
+        let text = format!("the control group {group} is not let go of within {REMOVE_LIMIT:?}");
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
     }
     Ok(host_files::remove_tree(dir)?)
 }

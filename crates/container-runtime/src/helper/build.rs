@@ -19,7 +19,7 @@ use rustix::mount::MoveMountFlags;
 use serde::{Deserialize, Serialize};
 
 use super::filter::{self, LoadedFilter};
-use crate::cgroup::{Cgroups, Devices};
+use crate::cgroup::{Cgroups, Devices, REMOVE_LIMIT};
 use crate::error::Refusal;
 use crate::oci::{self, Filter, Places, ProcessSetup};
 use crate::wire::{self, Receiver};
@@ -444,13 +444,7 @@ pub(super) fn clean(dir: &Path, cgroups: &Cgroups, cgroup: &str) {
     for entry in fs::read_dir(dir.join("m")).into_iter().flatten().flatten() {
         let _ = nix::mount::umount2(&entry.path(), flags);
     }
-    // The kernel lets go of a dead group's last process a moment after it was waited for.
-    for _ in 0..50 {
-        if cgroups.remove(cgroup) {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
+    cgroups.remove(cgroup, REMOVE_LIMIT);
     // Never through a mount: a volume that could not be taken away keeps its bytes, and the folder goes with the pod.
     let _ = host_files::remove_tree(dir);
 }

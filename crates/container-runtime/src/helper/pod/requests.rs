@@ -217,10 +217,7 @@ impl Pod {
         // SAFETY: sends a signal to a child that was not waited for.
         unsafe { libc::kill(held.pid, libc::SIGKILL) };
         if self.spawn.spec.host_pid {
-            for pid in self.cgroups.pids(&self.cgroup(id)) {
-                // SAFETY: sends a signal to a process of the container's control group.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-            }
+            self.cgroups.signal_kill(&self.cgroup(id));
         }
     }
 
