@@ -45,8 +45,12 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
         command.arg("--release");
     }
     stream(&mut command)?;
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root_folder().join("target"), PathBuf::from);
-    Ok(folder.join(if profile == Profile::Release { "release" } else { "debug" }).join("roadstead"))
+    Ok(target_folder().join(if profile == Profile::Release { "release" } else { "debug" }).join("roadstead"))
+}
+
+/// Where cargo builds.
+pub fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root_folder().join("target"), PathBuf::from)
 }
 
 /// A cargo command at the checkout's root.

@@ -10,6 +10,8 @@ mod bootstrap;
 mod changes;
 mod config;
 mod expiry;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod keys;
 mod local;

@@ -112,6 +112,45 @@ impl Tools {
         Ok(path)
     }
 
+    /// The spelling checker.
+    ///
+    /// # Errors
+    /// If pip fails.
+    pub fn install_typos(&self) -> Result<PathBuf> {
+        let folder = self.folder.join("typos");
+        let path = folder.join("bin/typos");
+        if !path.exists() {
+            say("installing typos 1.52 from PyPI (package typos)");
+            run(Command::new("python3")
+                .args(["-m", "pip", "install", "-q", "--no-deps", "--target"])
+                .arg(folder)
+                .arg("typos==1.52.0"))?
+            .success()
+            .context("pip install typos")?;
+        }
+        Ok(path)
+    }
+
+    /// The driver of the fuzzers.
+    ///
+    /// # Errors
+    /// If cargo fails.
+    pub fn install_cargo_fuzz(&self) -> Result<PathBuf> {
+        let path = self.folder.join("cargo-fuzz/bin/cargo-fuzz");
+        if !path.exists() {
+            say("installing cargo-fuzz 0.13 with cargo (a minute)");
+            run(Command::new("cargo")
+                .args(["install", "--quiet", "--locked", "cargo-fuzz", "--version", "0.13.2", "--root"])
+                .arg(self.folder.join("cargo-fuzz"))
+                .arg("--target-dir")
+                .arg(self.folder.join("build")))?
+            .success()
+            .context("cargo install cargo-fuzz")?;
+            fs::remove_dir_all(self.folder.join("build"))?;
+        }
+        Ok(path)
+    }
+
     /// The benchmark client, built from `../shared/bench/ksb` beside the checkout.
     ///
     /// # Errors
