@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use conformance::{Tools, root_folder, say};
 
 /// Debian packages without which Roadstead does not build.
-const TO_BUILD: [&str; 3] = ["libseccomp-dev", "gcc", "pkg-config"];
+const TO_BUILD: [&str; 4] = ["libseccomp-dev", "gcc", "libc6-dev", "pkg-config"];
 /// Debian packages without which it does not run.
-const TO_RUN: [&str; 4] = ["nftables", "iproute2", "kmod", "util-linux"];
+const TO_RUN: [&str; 5] = ["nftables", "iproute2", "kmod", "procps", "util-linux"];
 
 /// How the product is built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,8 +45,12 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
         command.arg("--release");
     }
     stream(&mut command)?;
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root_folder().join("target"), PathBuf::from);
-    Ok(folder.join(if profile == Profile::Release { "release" } else { "debug" }).join("roadstead"))
+    Ok(target_folder().join(if profile == Profile::Release { "release" } else { "debug" }).join("roadstead"))
+}
+
+/// Where cargo builds.
+pub fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root_folder().join("target"), PathBuf::from)
 }
 
 /// A cargo command at the checkout's root.

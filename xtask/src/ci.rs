@@ -4,7 +4,7 @@ use anyhow::Result;
 use conformance::{Kubectl, TestImage, Tools, build_image, say};
 
 use crate::build::{self, Profile, cargo, stream};
-use crate::tidy;
+use crate::{spelling, supply, tidy};
 
 /// Arguments of `ci`.
 #[derive(clap::Args)]
@@ -25,8 +25,7 @@ pub fn run(args: &Args) -> Result<()> {
     build::install_packages()?;
     say("format");
     stream(cargo().args(["fmt", "--all", "--check"]))?;
-    say("the project's own rules");
-    tidy::run()?;
+    rules()?;
     say("lints");
     stream(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     say("documentation");
@@ -39,6 +38,19 @@ pub fn run(args: &Args) -> Result<()> {
     }
     say("all green");
     Ok(())
+}
+
+/// The rules that need no build, so they come early; also `cargo xtask tidy`.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn rules() -> Result<()> {
+    say("the project's own rules");
+    tidy::run()?;
+    say("licences, bans, sources, unused dependencies");
+    supply::run()?;
+    say("spelling");
+    spelling::run()
 }
 
 fn scenarios() -> Result<()> {

@@ -1,10 +1,13 @@
-//! All automation of the project, in Rust: `cargo xtask ci | tidy | demo | bench | codegen`.
+//! All automation of the project, in Rust: `cargo xtask ci | tidy | fuzz | demo | bench | codegen`.
 
 mod bench;
 mod build;
 mod ci;
 mod codegen;
 mod demo;
+mod fuzz;
+mod spelling;
+mod supply;
 mod tidy;
 
 use std::process::ExitCode;
@@ -23,8 +26,10 @@ struct Cli {
 enum Command {
     /// Everything CI runs: format, lints, tests, the rules of `tidy`, and the scenarios with real programs
     Ci(ci::Args),
-    /// The project's own rules: layers, file sizes, forbidden words
+    /// The rules that need no build: layers, file sizes, forbidden words, licences, unused dependencies, spelling
     Tidy,
+    /// The fuzzers: each parser of outside bytes for a while, or one of them
+    Fuzz(fuzz::Args),
     /// The main job on a fresh machine: three real Redis pods from YAML to ready
     Demo(demo::Args),
     /// The benchmarks; writes the table of docs/benchmarks.md
@@ -46,7 +51,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Ci(args) => ci::run(&args),
-        Command::Tidy => tidy::run(),
+        Command::Tidy => ci::rules(),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run_all(&args),
         Command::Codegen(args) => codegen::run(&args),

@@ -81,7 +81,16 @@ fn check_layers(levels: &BTreeMap<String, u32>, manifests: &[Manifest]) -> Vec<S
 
 fn source_files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    let mut folders = vec![root.join("crates"), root.join("xtask")];
+    for folder in ["crates", "fuzz/fuzz_targets", "xtask"] {
+        files.extend(rust_files(&root.join(folder))?);
+    }
+    Ok(files)
+}
+
+/// Every Rust file below a folder, in order.
+pub(crate) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();

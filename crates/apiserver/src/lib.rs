@@ -11,6 +11,8 @@ mod chance;
 mod changes;
 mod config;
 mod expiry;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod keys;
 mod local;

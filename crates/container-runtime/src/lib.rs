@@ -12,6 +12,8 @@ mod config;
 mod devices;
 mod error;
 mod events;
+#[doc(hidden)]
+pub mod fuzz;
 mod helper;
 pub mod logs;
 mod oci;

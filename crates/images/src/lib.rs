@@ -6,6 +6,8 @@
 
 mod archive;
 mod disk;
+#[doc(hidden)]
+pub mod fuzz;
 mod layer;
 mod name;
 mod pull;

@@ -13,7 +13,11 @@ pub(crate) fn parse(name: &str) -> Result<Reference, ImageError> {
     if name.len() > NAME_BYTES_MAX {
         return Err(invalid(format!("longer than {NAME_BYTES_MAX} bytes")));
     }
-    name.parse::<Reference>().map_err(|e| invalid(e.to_string()))
+    let reference = name.parse::<Reference>().map_err(|e| invalid(e.to_string()))?;
+    // What stands before the first slash may be read as a host by one rule and as a repository by the next, which allows
+    // less: `Team/app` would be kept under a name that nobody can ask for.
+    normal(&reference).parse::<Reference>().map_err(|e| invalid(e.to_string()))?;
+    Ok(reference)
 }
 
 /// The name as it is kept, of a name as people write it: `redis` is `docker.io/library/redis:latest`.
@@ -53,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_refused_and_named() {
-        for written in ["", "team/UPPER", "a b", &"x".repeat(2000)] {
+        for written in ["", "team/UPPER", "Team/app", "loE/a1", "a b", &"x".repeat(2000)] {
             assert!(matches!(parse(written), Err(ImageError::InvalidName { .. })), "{written}");
         }
     }

@@ -10,6 +10,8 @@
 //! was cut off after the first event of a transaction resumes behind that one and misses nothing (S16). The published
 //! revision moves only at the end of a transaction, so a latest read never sees half of one.
 
+#[doc(hidden)]
+pub mod fuzz;
 mod history;
 mod index;
 mod key;

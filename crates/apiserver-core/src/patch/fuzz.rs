@@ -1,109 +1,12 @@
-//! The first fuzzer: whatever the trees are, patches answer and never panic, and what they
-//! leave can be patched again.
-
-use std::collections::BTreeMap;
+//! Whatever the trees are, patches answer and never panic, and what they leave can be patched again: for `cargo fuzz`
+//! and for the property tests below.
 
 use api::Gvk;
-use meta::{LabelSelector, ResourceId, Timestamp};
-use proptest::prelude::*;
-use serde_json::{Map, Value};
+use meta::{ResourceId, Timestamp};
+use serde_json::Value;
 
 use super::place::Place;
 use super::{ApplyRequest, FieldSet, Writer, apply, json_patch, merge_patch, settle, strategic_patch, track};
-use crate::page::ContinueToken;
-
-/// Names that mean something to some patch.
-const NAMES: &[&str] = &[
-    "metadata",
-    "spec",
-    "status",
-    "template",
-    "containers",
-    "name",
-    "image",
-    "ports",
-    "containerPort",
-    "protocol",
-    "labels",
-    "annotations",
-    "finalizers",
-    "ownerReferences",
-    "uid",
-    "managedFields",
-    "volumes",
-    "nodeSelector",
-    "$patch",
-    "$retainKeys",
-    "$setElementOrder/containers",
-    "$deleteFromPrimitiveList/finalizers",
-    "$setElementOrder/finalizers",
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "apiVersion",
-    "kind",
-    "fieldsV1",
-    "operation",
-    "manager",
-    "f:spec",
-    "k:{\"name\":\"a\"}",
-    "v:1",
-    ".",
-    "op",
-    "path",
-    "value",
-    "from",
-];
-
-fn trees() -> impl Strategy<Value = Value> {
-    let text = prop::sample::select(vec![
-        "a",
-        "b",
-        "",
-        "replace",
-        "delete",
-        "merge",
-        "v1",
-        "Pod",
-        "Apply",
-        "Update",
-        "add",
-        "copy",
-        "move",
-        "test",
-        "/spec",
-        "/spec/containers/0",
-        "/metadata/labels/a",
-        "{}",
-        "x",
-    ]);
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        (-2i64..3).prop_map(Value::from),
-        text.prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 40, 5, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-            prop::collection::btree_map(prop::sample::select(NAMES), inner, 0..5).prop_map(|members| {
-                let members: BTreeMap<String, Value> = members.into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
-                Value::Object(Map::from_iter(members))
-            }),
-        ]
-    })
-}
-
-/// A tree that says it is a pod.
-fn pods() -> impl Strategy<Value = Value> {
-    trees().prop_map(|tree| {
-        let mut pod = if tree.is_object() { tree } else { Value::Object(Map::new()) };
-        pod["apiVersion"] = "v1".into();
-        pod["kind"] = "Pod".into();
-        if !pod["metadata"].is_object() {
-            pod["metadata"] = Value::Object(Map::new());
-        }
-        pod
-    })
-}
 
 const POD: Gvk<'static> = Gvk::of("", "v1", "Pod");
 
@@ -112,7 +15,7 @@ fn writer(manager: &str) -> Writer<'_> {
 }
 
 /// Every patch of a tree by a tree.
-fn patch_in_every_way(live: &Value, patch: &Value) {
+pub(crate) fn patch_in_every_way(live: &Value, patch: &Value) {
     let place = Place::root(POD).expect("pods have a schema");
     let _ = json_patch(live.clone(), patch.clone());
     merge_patch(live.clone(), patch);
@@ -141,33 +44,141 @@ fn patch_in_every_way(live: &Value, patch: &Value) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
 
-    #[test]
-    fn no_tree_makes_a_patch_panic(live in pods(), patch in pods()) {
-        patch_in_every_way(&live, &patch);
+    use meta::LabelSelector;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use super::super::place::Place;
+    use super::super::{FieldSet, stated};
+    use super::{POD, patch_in_every_way};
+    use crate::page::ContinueToken;
+
+    /// Names that mean something to some patch.
+    const NAMES: &[&str] = &[
+        "metadata",
+        "spec",
+        "status",
+        "template",
+        "containers",
+        "name",
+        "image",
+        "ports",
+        "containerPort",
+        "protocol",
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "uid",
+        "managedFields",
+        "volumes",
+        "nodeSelector",
+        "$patch",
+        "$retainKeys",
+        "$setElementOrder/containers",
+        "$deleteFromPrimitiveList/finalizers",
+        "$setElementOrder/finalizers",
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "apiVersion",
+        "kind",
+        "fieldsV1",
+        "operation",
+        "manager",
+        "f:spec",
+        "k:{\"name\":\"a\"}",
+        "v:1",
+        ".",
+        "op",
+        "path",
+        "value",
+        "from",
+    ];
+
+    fn trees() -> impl Strategy<Value = Value> {
+        let text = prop::sample::select(vec![
+            "a",
+            "b",
+            "",
+            "replace",
+            "delete",
+            "merge",
+            "v1",
+            "Pod",
+            "Apply",
+            "Update",
+            "add",
+            "copy",
+            "move",
+            "test",
+            "/spec",
+            "/spec/containers/0",
+            "/metadata/labels/a",
+            "{}",
+            "x",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-2i64..3).prop_map(Value::from),
+            text.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+                prop::collection::btree_map(prop::sample::select(NAMES), inner, 0..5).prop_map(|members| {
+                    let members: BTreeMap<String, Value> =
+                        members.into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
+                    Value::Object(Map::from_iter(members))
+                }),
+            ]
+        })
     }
 
-    #[test]
-    fn no_patch_of_any_shape_panics(live in trees(), patch in trees()) {
-        patch_in_every_way(&live, &patch);
+    /// A tree that says it is a pod.
+    fn pods() -> impl Strategy<Value = Value> {
+        trees().prop_map(|tree| {
+            let mut pod = if tree.is_object() { tree } else { Value::Object(Map::new()) };
+            pod["apiVersion"] = "v1".into();
+            pod["kind"] = "Pod".into();
+            if !pod["metadata"].is_object() {
+                pod["metadata"] = Value::Object(Map::new());
+            }
+            pod
+        })
     }
 
-    #[test]
-    fn field_sets_come_back_as_they_were(tree in pods()) {
-        let place = Place::root(POD).expect("pods have a schema");
-        let set = super::stated(Some(place), &tree);
-        if !set.is_empty() {
-            prop_assert_eq!(FieldSet::from_json(&set.clone().into_json()), Ok(set));
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_tree_makes_a_patch_panic(live in pods(), patch in pods()) {
+            patch_in_every_way(&live, &patch);
         }
-    }
 
-    #[test]
-    fn no_text_makes_a_selector_or_a_token_panic(text in "[a-z=!(),<> /\\\\.\"{}:0-9]{0,30}") {
-        if let Ok(selector) = LabelSelector::parse(&text) {
-            prop_assert_eq!(LabelSelector::parse(&selector.to_string()), Ok(selector));
+        #[test]
+        fn no_patch_of_any_shape_panics(live in trees(), patch in trees()) {
+            patch_in_every_way(&live, &patch);
         }
-        let _ = ContinueToken::decode(&text);
+
+        #[test]
+        fn field_sets_come_back_as_they_were(tree in pods()) {
+            let place = Place::root(POD).expect("pods have a schema");
+            let set = stated(Some(place), &tree);
+            if !set.is_empty() {
+                prop_assert_eq!(FieldSet::from_json(&set.clone().into_json()), Ok(set));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_a_selector_or_a_token_panic(text in "[a-z=!(),<> /\\\\.\"{}:0-9]{0,30}") {
+            if let Ok(selector) = LabelSelector::parse(&text) {
+                prop_assert_eq!(LabelSelector::parse(&selector.to_string()), Ok(selector));
+            }
+            let _ = ContinueToken::decode(&text);
+        }
     }
 }

@@ -8,8 +8,7 @@
 
 mod apply;
 mod fields;
-#[cfg(test)]
-mod fuzz;
+pub(crate) mod fuzz;
 mod json;
 mod managed;
 mod merge;

@@ -223,7 +223,7 @@ impl Default for Encoder {
 impl Encoder {
     /// Accepts a stream that the client opened.
     pub fn reply(&mut self, stream: StreamId, out: &mut BytesMut) {
-        let block = self.headers(&[]);
+        let block = self.pack(&plain_headers(&[]));
         control(SYN_REPLY, 0, 4 + block.len(), out);
         out.put_u32(stream);
         out.extend_from_slice(&block);
@@ -232,7 +232,12 @@ impl Encoder {
     /// Opens a stream, as a client does.
     #[cfg(test)]
     pub fn open(&mut self, stream: StreamId, headers: &[(&str, &str)], out: &mut BytesMut) {
-        let block = self.headers(headers);
+        self.open_plain(stream, &plain_headers(headers), out);
+    }
+
+    /// Opens a stream with a header block that may be rubbish, for tests.
+    pub fn open_plain(&mut self, stream: StreamId, plain: &[u8], out: &mut BytesMut) {
+        let block = self.pack(plain);
         control(SYN_STREAM, 0, 10 + block.len(), out);
         out.put_u32(stream);
         out.put_u32(0);
@@ -261,14 +266,7 @@ impl Encoder {
         out.extend_from_slice(bytes);
     }
 
-    fn headers(&mut self, headers: &[(&str, &str)]) -> Vec<u8> {
-        let length = |n: usize| u32::try_from(n).expect("headers are short");
-        let mut plain = Vec::new();
-        plain.put_u32(length(headers.len()));
-        for text in headers.iter().flat_map(|(name, value)| [name, value]) {
-            plain.put_u32(length(text.len()));
-            plain.extend_from_slice(text.as_bytes());
-        }
+    fn pack(&mut self, plain: &[u8]) -> Vec<u8> {
         let (mut block, mut consumed) = (Vec::with_capacity(plain.len() + 64), 0);
         loop {
             let before = self.deflate.total_in();
@@ -282,6 +280,17 @@ impl Encoder {
             block.reserve(256);
         }
     }
+}
+
+fn plain_headers(headers: &[(&str, &str)]) -> Vec<u8> {
+    let length = |n: usize| u32::try_from(n).expect("headers are short");
+    let mut plain = Vec::new();
+    plain.put_u32(length(headers.len()));
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        plain.put_u32(length(text.len()));
+        plain.extend_from_slice(text.as_bytes());
+    }
+    plain
 }
 
 fn control(kind: u16, flags: u8, length: usize, out: &mut BytesMut) {

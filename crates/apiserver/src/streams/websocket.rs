@@ -104,6 +104,16 @@ impl Protocol {
     }
 }
 
+/// Reads a message by every protocol, for `cargo fuzz`.
+pub fn read_any(bytes: &Bytes) {
+    for protocol in PROTOCOLS {
+        let _ = protocol.input(Message::Binary(bytes.clone()));
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            let _ = protocol.input(Message::Text(text.into()));
+        }
+    }
+}
+
 /// The protocol to speak.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Choice {

@@ -216,7 +216,7 @@ fn a_crash_between_the_two_writes_is_mended() {
 }
 
 #[test]
-fn a_bound_claim_whose_volume_is_gone_or_anothers_is_lost() {
+fn a_bound_claim_whose_volume_is_gone_or_belongs_to_another_is_lost() {
     check_claim(
         "volume=v was-bound phase=Bound",
         &[],

@@ -1,0 +1,4 @@
+//! protobuf bodies.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| api::codec::fuzz::protobuf(bytes));
