@@ -51,7 +51,9 @@ async fn connect(instance: &Instance) -> Result<Client> {
     // Another provider may be compiled in by a dependency; ours is named once, and a second naming is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let path = instance.kubeconfig();
-    let kubeconfig = Kubeconfig::read_from(&path).with_context(|| format!("read {}", path.display()))?;
+    let kubeconfig = Kubeconfig::read_from(&path).with_context(|| {
+        format!("the kubeconfig {} is missing or damaged; `roadstead down` and `up` write it anew", path.display())
+    })?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }
