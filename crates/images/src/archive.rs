@@ -299,11 +299,16 @@ fn clean(name: &str) -> String {
 
 fn members(shown: &Path, file: File) -> Result<BTreeMap<String, Member>, ImageError> {
     let mut found = BTreeMap::new();
+    let length = file.metadata().map_err(disk("read", shown))?.len();
     let mut archive = tar::Archive::new(file);
     let bad = |e: std::io::Error| damaged(shown, format!("not a tar archive: {e}"));
     for entry in archive.entries_with_seek().map_err(bad)? {
         let entry = entry.map_err(bad)?;
         let name = clean(&entry.path().map_err(bad)?.display().to_string());
+        if entry.raw_file_position().saturating_add(entry.size()) > length {
+            let why = format!("the archive ends in the middle of {name}: it is not complete, copy it here again");
+            return Err(damaged(shown, why));
+        }
         match entry.header().entry_type() {
             tar::EntryType::Regular | tar::EntryType::Continuous => {
                 found.insert(name, Member::Bytes(entry.raw_file_position(), entry.size()));

@@ -158,8 +158,10 @@ impl Shared {
                 None => Index::default(),
                 Some(_) => {
                     let bytes = fs::read(&path).map_err(disk("read", &path))?;
-                    serde_json::from_slice(&bytes)
-                        .map_err(|e| ImageError::Damaged { what: path.display().to_string(), why: e.to_string() })?
+                    serde_json::from_slice(&bytes).map_err(|e| ImageError::Damaged {
+                        what: path.display().to_string(),
+                        why: format!("{e}; move the file away and import the images again"),
+                    })?
                 }
             };
             *known = (identity, Arc::new(index));
@@ -220,12 +222,12 @@ impl Shared {
         meter.name(names.first().map_or(id.as_str(), String::as_str), layers.len());
         let mut size_bytes = 0;
         for (n, digest) in layers.iter().enumerate() {
-            let mut begin = |meter: &mut Meter| {
+            let begin = |meter: &mut Meter| {
                 let packed = open(n)?;
                 meter.begin(Stage::Unpack, n, packed.bytes);
                 Ok(packed.reader)
             };
-            size_bytes += self.unpack(digest, meter, &mut begin)?;
+            size_bytes += self.unpack(digest, meter, begin)?;
         }
         let record = Record { names, repo_digest, layers, size_bytes, config: run };
         self.change(|index| {
@@ -247,7 +249,7 @@ impl Shared {
         &self,
         digest: &str,
         meter: &mut Meter,
-        open: &mut dyn FnMut(&mut Meter) -> Result<Box<dyn Read + Send>, ImageError>,
+        open: impl FnOnce(&mut Meter) -> Result<Box<dyn Read + Send>, ImageError>,
     ) -> Result<u64, ImageError> {
         let hex = hex_of(digest).unwrap_or_default();
         let (home, size_path) = (self.layers().join(hex), self.layers().join(format!("{hex}.size")));

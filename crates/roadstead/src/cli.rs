@@ -40,6 +40,10 @@ Examples:
   roadstead down --delete-data                also delete volumes, images and objects; asks first")]
     Down(DownArgs),
     /// Show whether the cluster runs, where, and its pods
+    #[command(after_help = "\
+Examples:
+  roadstead status                            exit code 0 if it runs, 3 if not
+  roadstead status --name ci                  the cluster that `up --name ci` started")]
     Status(InstanceArgs),
     /// Say what manifests would change before they do: which pods, in which order, what is unavailable meanwhile
     #[command(after_help = "\
@@ -85,7 +89,7 @@ pub struct UpArgs {
     #[command(flatten)]
     pub instance: InstanceArgs,
     /// Address and port of the API server; port 0 picks a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443", value_parser = parse_address)]
     pub listen: SocketAddr,
     /// Manifest file, folder of manifests, or - for standard input; may be repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-")]
@@ -209,8 +213,13 @@ pub enum ImageCommand {
         archives: Vec<PathBuf>,
     },
     /// List the images that are here
+    #[command(after_help = "Example:\n  roadstead image list")]
     List(InstanceArgs),
     /// Fetch an image from its registry
+    #[command(after_help = "\
+Examples:
+  roadstead image pull redis:7                from Docker Hub, with the credentials of ~/.docker/config.json
+  roadstead image pull 127.0.0.1:5000/app:1   from a registry on this machine, which needs no TLS")]
     Pull {
         /// Which cluster.
         #[command(flatten)]
@@ -220,6 +229,7 @@ pub enum ImageCommand {
         names: Vec<String>,
     },
     /// Remove an image
+    #[command(after_help = "Example:\n  roadstead image rm redis:7")]
     Rm {
         /// Which cluster.
         #[command(flatten)]
@@ -228,6 +238,11 @@ pub enum ImageCommand {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
+}
+
+/// Reads `127.0.0.1:6443`.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, for example 127.0.0.1:6443 or [::1]:0".to_owned())
 }
 
 /// Reads `90s`, `5m`, `1h30m` or plain seconds.

@@ -102,8 +102,8 @@ impl Instance {
                 holder.trim()
             );
         }
-        file.set_len(0)?;
-        writeln!(file, "{}", std::process::id())?;
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.with_context(|| format!("write {}", path.display()))?;
         Ok(file)
     }
 }

@@ -29,7 +29,7 @@ pub enum StartError {
     )]
     NoRange,
     /// The port is taken, or the address is not this host's.
-    #[error("listen on {address}; another program may have the port: --listen 127.0.0.1:0 picks a free one")]
+    #[error("listen on {address} ({})", listen_remedy(.source))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -41,7 +41,7 @@ pub enum StartError {
     #[error("prepare the pods' network")]
     Network(#[from] pod_network::NetworkError),
     /// The store.
-    #[error("open the store")]
+    #[error("{}", store_sentence(.0))]
     Store(#[from] store::OpenError),
     /// Keys and certificates.
     #[error("prepare keys and certificates")]
@@ -54,6 +54,28 @@ pub enum StartError {
         /// Why, with its causes.
         why: String,
     },
+}
+
+/// What to do about an address that cannot be listened on.
+fn listen_remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "another program has the port: --listen 127.0.0.1:0 picks a free one",
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have the address: --listen takes one of its own, for example 127.0.0.1:6443"
+        }
+        _ => "--listen takes another address and port",
+    }
+}
+
+/// What is wrong with the store, with the way out where the cause has none.
+fn store_sentence(error: &store::OpenError) -> &'static str {
+    match error {
+        store::OpenError::Engine(_) | store::OpenError::State(_) => {
+            "the store in the data folder cannot be opened: restore the data folder from a backup, or delete it with \
+             `roadstead down --delete-data` and start with an empty one"
+        }
+        store::OpenError::Folder { .. } | store::OpenError::Locked(_) => "open the store",
+    }
 }
 
 impl StartError {

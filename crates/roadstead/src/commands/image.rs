@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use comfy_table::Table;
-use images::{DiskImages, Images};
+use images::{DiskImages, ImageError, Images};
 
 use crate::cli::{ImageCommand, InstanceArgs};
 use crate::instance::Instance;
@@ -40,7 +40,8 @@ pub async fn run(command: &ImageCommand) -> Result<ExitCode> {
         ImageCommand::Pull { instance, names } => {
             let store = open(instance)?;
             for name in names {
-                let image = Meters::new(&store).during(store.pull(name, &BTreeMap::new())).await?;
+                let pulled = Meters::new(&store).during(store.pull(name, &BTreeMap::new())).await;
+                let image = pulled.map_err(explained)?;
                 println!("pulled {name} ({})", short(&image.id));
             }
         }
@@ -58,6 +59,17 @@ pub async fn run(command: &ImageCommand) -> Result<ExitCode> {
 fn open(instance: &InstanceArgs) -> Result<DiskImages> {
     let instance = Instance::from_args(instance)?;
     Ok(DiskImages::open(&server::images_folder(&instance.data))?)
+}
+
+/// A registry's refusal, with what can be done about it.
+fn explained(error: ImageError) -> anyhow::Error {
+    match error {
+        ImageError::Pull { .. } => anyhow!(
+            "{error}\nwhat to do: check the name and the network; credentials are read from ~/.docker/config.json; an image \
+             that no registry has comes here by `roadstead image import FILE`"
+        ),
+        other => other.into(),
+    }
 }
 
 fn short(id: &str) -> &str {

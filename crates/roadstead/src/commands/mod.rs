@@ -70,7 +70,12 @@ async fn connect_to(instance: &InstanceArgs, kubeconfig: Option<&Path>) -> Resul
 async fn connect_by(path: &Path) -> Result<Client> {
     // Another provider may be compiled in by a dependency; ours is named once, and a second naming is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?;
+    let kubeconfig = Kubeconfig::read_from(path).with_context(|| {
+        format!(
+            "the kubeconfig {} is missing or damaged; that of a cluster here is written anew by `roadstead down` and `up`",
+            path.display()
+        )
+    })?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }

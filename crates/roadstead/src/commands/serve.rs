@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::up::notify;
 use crate::cli::UpArgs;
 use crate::instance::Instance;
+use crate::terminal;
 
 /// Runs the server until SIGTERM or SIGINT (a graceful node shutdown: pods are stopped) or SIGQUIT (pods go on).
 ///
@@ -25,7 +26,7 @@ pub fn run(args: &UpArgs) -> Result<ExitCode> {
         .context("start the async runtime")?;
     let ended = runtime.block_on(serve(args));
     if let Err(error) = &ended {
-        let _ = notify(args.notify_fd, &format!("{error:#}"));
+        let _ = notify(args.notify_fd, &terminal::sentence(error));
     }
     ended.map(|()| ExitCode::SUCCESS)
 }

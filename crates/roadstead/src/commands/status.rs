@@ -18,7 +18,7 @@ use crate::instance::Instance;
 pub async fn run(args: &InstanceArgs) -> Result<ExitCode> {
     let instance = Instance::from_args(args)?;
     let Some(pid) = instance.server_pid()? else {
-        println!("cluster {:?} in {}: not running", instance.name, instance.data.display());
+        println!("cluster {:?} in {}: not running; `roadstead up` starts it", instance.name, instance.data.display());
         return Ok(ExitCode::from(3));
     };
     let client = super::connect(&instance).await?;

@@ -50,7 +50,8 @@ pub async fn run(args: &UpArgs) -> Result<ExitCode> {
     let images = DiskImages::open(&server::images_folder(&instance.data))?;
     let count = progress::wait(&client, &images, world, args.timeout.saturating_sub(begun.elapsed())).await?;
     if count > 0 {
-        eprintln!("all {count} pods are ready after {}", seconds(begun.elapsed()));
+        let pods = if count == 1 { "the pod is ready".to_owned() } else { format!("all {count} pods are ready") };
+        eprintln!("{pods} after {}", seconds(begun.elapsed()));
     }
     eprintln!("export KUBECONFIG={}", instance.kubeconfig().display());
     Ok(ExitCode::SUCCESS)
