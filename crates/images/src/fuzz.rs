@@ -7,6 +7,7 @@ use crate::archive::{Archive, decompressed};
 use crate::layer::{LayerLimits, unpack};
 use crate::name::{normal, parse};
 use crate::record::read_config;
+use crate::transfer::Meter;
 
 /// Small, so that a bomb is met soon.
 const LIMITS: LayerLimits = LayerLimits { entries_max: 200, bytes_max: 1 << 20, path_bytes_max: 4095 };
@@ -30,7 +31,8 @@ pub fn layer(bytes: &[u8], folder: &Path) {
 pub fn archive(bytes: &[u8], folder: &Path) {
     let path = folder.join("images.tar");
     fs::write(&path, bytes).expect("the folder is ours");
-    let Ok(archive) = Archive::open(&path, folder) else { return };
+    let mut meter = Meter::new(folder, "fuzz");
+    let Ok(archive) = Archive::open(&path, folder, &mut meter) else { return };
     for image in archive.images(&path).into_iter().flatten() {
         if let Ok(config) = archive.document(&image.config) {
             let _ = read_config(&config, "fuzz");
