@@ -116,14 +116,18 @@ pub(crate) async fn pull_image(shared: Arc<Shared>, pod: Arc<Pod>, container: St
     }
 }
 
-/// The pod's `imagePullSecrets`, by registry host. A secret that is missing or damaged is left out, as upstream does:
-/// the registry then says what is wrong.
+/// The pod's `imagePullSecrets`, by registry host. A secret that is missing is named by an event and left out, as upstream
+/// does: the registry then says what is wrong.
 async fn pull_secrets(shared: &Shared, pod: &Pod) -> BTreeMap<String, RegistryAuth> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let mut auths = BTreeMap::new();
+    let mut missing = Vec::new();
     for reference in pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten()) {
         let id = ObjectId::namespaced(api::resources::SECRETS, namespace, &reference.name);
-        let Ok(object) = shared.parts.client.get(&id).await else { continue };
+        let Ok(object) = shared.parts.client.get(&id).await else {
+            missing.push(reference.name.as_str());
+            continue;
+        };
         let Ok(secret) = object.view::<Secret>() else { continue };
         let data = secret.data.unwrap_or_default();
         let config = data.get(".dockerconfigjson").or_else(|| data.get(".dockercfg"));
@@ -137,6 +141,15 @@ async fn pull_secrets(shared: &Shared, pod: &Pod) -> BTreeMap<String, RegistryAu
                 auths.insert(host.split('/').next().unwrap_or(host).to_owned(), auth);
             }
         }
+    }
+    if !missing.is_empty() {
+        let names = missing.join(", ");
+        let message = format!(
+            "Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed."
+        );
+        let about = informer::events::reference_to(pod);
+        let reason = "FailedToRetrieveImagePullSecret";
+        shared.recorder.record(about, informer::EventType::Warning, reason, message);
     }
     auths
 }

@@ -24,7 +24,12 @@ const OUTPUT_BYTES_MAX: usize = 10 * 1024;
 enum Check<'a> {
     Exec(&'a [String]),
     Http(&'a HTTPGetAction),
-    Tcp { host: Option<&'a str>, port: &'a IntOrString },
+    /// As a hook: whoever answers has heard it, whatever the status.
+    HttpCall(&'a HTTPGetAction),
+    Tcp {
+        host: Option<&'a str>,
+        port: &'a IntOrString,
+    },
     Sleep(Duration),
     Unknown,
 }
@@ -82,7 +87,7 @@ pub(crate) async fn run_hook(
     let check = if let Some(exec) = &handler.exec {
         Check::Exec(exec.command.as_deref().unwrap_or_default())
     } else if let Some(http) = &handler.http_get {
-        Check::Http(http)
+        Check::HttpCall(http)
     } else if let Some(sleep) = &handler.sleep {
         Check::Sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0)))
     } else {
@@ -107,6 +112,11 @@ async fn check_once(
     match check {
         Check::Exec(command) => exec(shared, pod, id, command, limit).await,
         Check::Http(http) => within(limit, http_get(http, ips, container)).await,
+        Check::HttpCall(http) => {
+            let call =
+                async { http_status(http, ips, container).await.map_or_else(|bad| bad, |_| ProbeOutcome::Success) };
+            within(limit, call).await
+        }
         Check::Tcp { host, port } => within(limit, tcp_connect(host, port, ips, container)).await,
         Check::Sleep(time) => {
             let _over = tokio::time::timeout(limit, tokio::time::sleep(time)).await;
@@ -218,10 +228,17 @@ async fn tcp_connect(host: Option<&str>, port: &IntOrString, ips: &[IpAddr], con
 
 /// Sends one GET; 200 to 399 is well. Redirects are not followed: a container that redirects answers.
 async fn http_get(action: &HTTPGetAction, ips: &[IpAddr], container: &Container) -> ProbeOutcome {
-    let (host, port) = match (host_of(action.host.as_deref(), ips), port_number(&action.port, container)) {
-        (Ok(host), Ok(port)) => (host, port),
-        (Err(outcome), _) | (_, Err(outcome)) => return outcome,
-    };
+    match http_status(action, ips, container).await {
+        Ok(code) if (200..400).contains(&code) => ProbeOutcome::Success,
+        Ok(code) => ProbeOutcome::Failure(format!("HTTP probe failed with statuscode: {code}")),
+        Err(outcome) => outcome,
+    }
+}
+
+/// The status of the answer; redirects are not followed.
+async fn http_status(action: &HTTPGetAction, ips: &[IpAddr], container: &Container) -> Result<u16, ProbeOutcome> {
+    let host = host_of(action.host.as_deref(), ips)?;
+    let port = port_number(&action.port, container)?;
     let is_tls = action.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
     let path = action.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -237,11 +254,7 @@ async fn http_get(action: &HTTPGetAction, ips: &[IpAddr], container: &Container)
             exchange(stream, request.as_bytes()).await
         }
     };
-    match answer.await {
-        Ok(code) if (200..400).contains(&code) => ProbeOutcome::Success,
-        Ok(code) => ProbeOutcome::Failure(format!("HTTP probe failed with statuscode: {code}")),
-        Err(why) => ProbeOutcome::Failure(format!("Get {url:?}: {why}")),
-    }
+    answer.await.map_err(|why| ProbeOutcome::Failure(format!("Get {url:?}: {why}")))
 }
 
 fn http_request(action: &HTTPGetAction, authority: &str, path: &str) -> String {

@@ -4,6 +4,9 @@
 
 mod bad_input;
 mod clusters;
+mod crashes;
 mod kubectl;
+mod probes;
 mod redis;
+mod registry;
 mod support;

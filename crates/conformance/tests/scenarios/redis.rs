@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use conformance::{Cluster, TestImage, Up, root_folder, run};
 
-use crate::support::{Beside, cluster, field, kubectl, until, wait_for};
+use crate::support::{Beside, cluster, field, kubectl, processes_of, until, wait_for};
 
 const MANIFEST: &str = "examples/redis.yaml";
 
@@ -184,19 +184,14 @@ fn a_new_image_is_rolled_out_from_the_highest_ordinal_and_undone() -> Result<()>
 /// Host's process id of a pod's first container process: the program whose environment names the pod.
 fn container_pid(cluster: &Cluster, pod: &str) -> Result<u32> {
     let uid = field(cluster, &format!("pod/{pod}"), "{.metadata.uid}")?;
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let entry = entry?;
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
-            continue;
-        };
-        let cgroups = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
-        let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if cgroups.contains(&format!("pod{uid}")) && name.trim() == "redis-server" {
-            found.push(pid);
-        }
-    }
-    found.into_iter().min().with_context(|| format!("no redis-server process in the cgroup of pod {pod} ({uid})"))
+    let is_redis = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "redis-server")
+    };
+    processes_of(&uid)?
+        .into_iter()
+        .filter(is_redis)
+        .min()
+        .with_context(|| format!("no redis-server process in the cgroup of pod {pod} ({uid})"))
 }
 
 /// True if no process is left in the cluster's network namespace.

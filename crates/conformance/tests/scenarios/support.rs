@@ -1,11 +1,12 @@
 //! What scenarios share: the binary, a ready cluster, and waiting for things instead of for time.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use conformance::{Cluster, TestImage, Up, build_image, root_folder};
+use conformance::{Cluster, Kubectl, TestImage, Up, build_image, root_folder, run};
 
 /// Longest time a scenario waits for one thing; generous, because machines differ.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -62,6 +63,45 @@ pub fn is_quiet(stderr: &str) -> bool {
         || stderr.contains("Rolling back will not update the kubectl.kubernetes.io/last-applied-configuration")
 }
 
+/// Applies a manifest with kubectl, which must succeed.
+pub fn apply(cluster: &Cluster, manifest: &str) -> Result<()> {
+    cluster.kubectl_stdin(Kubectl::Newest, &["apply", "-f", "-"], manifest)?.success().map(drop)
+}
+
+/// Waits until an event about an object has all these words.
+pub fn event(cluster: &Cluster, object: &str, words: &[&str]) -> Result<()> {
+    let selector = format!("--field-selector=involvedObject.name={object}");
+    let columns = "custom-columns=R:.reason,M:.message";
+    until(&format!("an event about {object} with {words:?}"), || {
+        let events = kubectl(cluster, &["get", "events", &selector, "-o", columns])?;
+        Ok(events.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(()))
+    })
+}
+
+/// Waits until something listens on a port of the loopback in the cluster's network namespace.
+pub fn listening(cluster: &Cluster, port: u16) -> Result<()> {
+    until(&format!("a listener on port {port}"), || {
+        let sockets = run(cluster.netns().command("ss").args(["-Hltn", &format!("sport = :{port}")]))?.success()?;
+        Ok((!sockets.trim().is_empty()).then_some(()))
+    })
+}
+
+/// Processes in a pod's cgroups, by process id.
+pub fn processes_of(pod_uid: &str) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let cgroups = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+        if cgroups.contains(&format!("pod{pod_uid}")) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
 /// One field of an object, by JSONPath.
 pub fn field(cluster: &Cluster, object: &str, path: &str) -> Result<String> {
     kubectl(cluster, &["get", object, "-o", &format!("jsonpath={path}")])
@@ -79,6 +119,13 @@ impl Beside {
     /// Starts it; its standard output is collected.
     pub fn start(command: &mut Command) -> Result<Self> {
         Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?))
+    }
+
+    /// Starts it; what it prints goes to a file.
+    pub fn logging(command: &mut Command, log: &Path) -> Result<Self> {
+        let out = File::create(log).with_context(|| format!("create {}", log.display()))?;
+        let err = out.try_clone()?;
+        Ok(Self(command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?))
     }
 
     /// Stops it and returns what it printed.

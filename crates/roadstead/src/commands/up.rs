@@ -18,6 +18,11 @@ use crate::instance::Instance;
 use crate::manifest;
 use crate::progress::{self, World};
 
+/// Longest time that a server which has the cluster may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause between two looks at it.
+const ANSWER_PAUSE: Duration = Duration::from_millis(50);
+
 /// Starts the cluster if it does not run, applies the manifests and waits until all is ready.
 ///
 /// # Errors
@@ -27,7 +32,7 @@ pub async fn run(args: &UpArgs) -> Result<ExitCode> {
     let instance = Instance::from_args(&args.instance)?;
     // Read everything before anything is started: a typing error must change nothing.
     let manifests = manifest::read_all(&args.files)?;
-    match instance.server_pid()? {
+    match answering(&instance).await? {
         Some(pid) => eprintln!("cluster {:?} runs already (process {pid})", instance.name),
         None => start(&instance, args, begun)?,
     }
@@ -55,6 +60,34 @@ pub async fn run(args: &UpArgs) -> Result<ExitCode> {
     }
     eprintln!("export KUBECONFIG={}", instance.kubeconfig().display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Process id of the server, which answers; `None` if none runs. One that is just starting or just dying has the cluster
+/// but does not answer: it is waited for.
+async fn answering(instance: &Instance) -> Result<Option<u32>> {
+    let begun = Instant::now();
+    loop {
+        let Some(pid) = instance.server_pid()? else {
+            return Ok(None);
+        };
+        let asked = match super::connect(instance).await {
+            Ok(client) => client.apiserver_version().await.map(drop).map_err(anyhow::Error::new),
+            Err(error) => Err(error),
+        };
+        let Err(error) = asked else {
+            return Ok(Some(pid));
+        };
+        if begun.elapsed() > ANSWER_TIMEOUT {
+            let (secs, log) = (ANSWER_TIMEOUT.as_secs(), instance.log());
+            return Err(error.context(format!(
+                "process {pid} has the cluster {:?} but has not answered within {secs} s (`roadstead down` stops it, its \
+                 log is {})",
+                instance.name,
+                log.display()
+            )));
+        }
+        tokio::time::sleep(ANSWER_PAUSE).await;
+    }
 }
 
 fn seconds(duration: Duration) -> String {

@@ -111,7 +111,8 @@ fn remedy(reason: &str, container: &ContainerStatus, pod: &str) -> Option<String
     let image = &container.image;
     match reason {
         "ImagePullBackOff" | "ErrImagePull" | "ErrImageNeverPull" => Some(format!(
-            "check the name {image:?}; an image that no registry has comes here by `roadstead image import FILE`"
+            "check the name {image:?} and, if its registry wants a password, the pod's imagePullSecrets; an image that no \
+             registry has comes here by `roadstead image import FILE`"
         )),
         "InvalidImageName" => Some(format!("correct the image name {image:?}")),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
