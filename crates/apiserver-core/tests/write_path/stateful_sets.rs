@@ -498,6 +498,43 @@ fn the_collision_count_never_goes_back() {
 }
 
 #[test]
+fn a_set_that_lets_its_claims_go_is_held_until_that_is_done() {
+    // S5: its controller takes the finalizer off once no claim names the set as its owner.
+    let policy =
+        |deleted: &str| yaml(&format!("spec: {{persistentVolumeClaimRetentionPolicy: {{whenDeleted: {deleted}}}}}"));
+    let held = |current: &Value, deleted: &str| {
+        let plan = update(current, merged(current, &policy(deleted)), "").expect("no error");
+        match plan.outcome {
+            Outcome::Write(tree) => tree["metadata"]["finalizers"].clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let keeps = stored(yaml(SET));
+    assert_eq!(held(&keeps, "Delete"), Value::Null);
+    let deletes = stored(merged(&yaml(SET), &policy("Delete")));
+    assert_eq!(held(&deletes, "Retain"), json!(["roadstead.dev/retention-policy"]));
+    let without_claims = merged(&deletes, &yaml("spec: {volumeClaimTemplates: null}"));
+    assert_eq!(held(&without_claims, "Retain"), Value::Null);
+    let going =
+        merged(&deletes, &json!({"metadata": {"deletionTimestamp": "2026-11-21T07:00:00Z", "finalizers": ["a/b"]}}));
+    assert_eq!(held(&going, "Retain"), json!(["a/b"]), "nothing new holds what is being deleted");
+}
+
+#[test]
+fn each_member_of_the_retention_policy_has_its_own_default() {
+    //
+    for (given, expected) in [
+        ("{}", json!({"whenDeleted": "Retain", "whenScaled": "Retain"})),
+        ("{whenScaled: Delete}", json!({"whenDeleted": "Retain", "whenScaled": "Delete"})),
+        ("{whenDeleted: Delete, whenScaled: ''}", json!({"whenDeleted": "Delete", "whenScaled": "Retain"})),
+    ] {
+        let set = merged(&yaml(SET), &json!({"spec": {"persistentVolumeClaimRetentionPolicy": yaml(given)}}));
+        let stored = create(set).expect("a good set").object;
+        assert_eq!(stored["spec"]["persistentVolumeClaimRetentionPolicy"], expected, "{given}");
+    }
+}
+
+#[test]
 fn defaulting_twice_is_defaulting_once() {
     let once = create(yaml(SET)).expect("a good set").object;
     let mut twice = once.clone();

@@ -973,3 +973,34 @@ fn a_pod_that_has_ended_is_only_cleaned_away() {
     "#]]
     .assert_eq(&World::new(pod).run("@0\nstatus\ntorn ok\ndelete 0\ntorn ok\ndeleted ok"));
 }
+
+/// The condition that says whether the pod was ever ready.
+fn ever_ready(world: &mut World) -> Option<String> {
+    let conditions = world.machine.status(world.now).conditions.unwrap();
+    conditions.into_iter().find(|one| one.type_ == meta::EVER_READY_CONDITION).map(|one| one.status)
+}
+
+#[test]
+fn the_first_ready_is_remembered_for_the_life_of_the_pod() {
+    let probe = json!({"periodSeconds": 1, "failureThreshold": 1, "exec": {"command": ["x"]}});
+    let spec = json!({"containers": [{"name": "c", "readinessProbe": probe}]});
+    let mut world = World::new(pod(spec.clone()));
+    assert_eq!(ever_ready(&mut world).as_deref(), Some("False"), "from the first report on");
+    world.run(&format!("{RUNNING}\nprobe c readiness err\nstatus"));
+    assert_eq!(ever_ready(&mut world).as_deref(), Some("False"));
+    world.run("@0.01\nprobe c readiness ok");
+    assert_eq!(ever_ready(&mut world).as_deref(), Some("True"), "in the same report as the first Ready");
+    world.run("@1.01\nprobe c readiness err gone\nstatus");
+    assert_eq!(ever_ready(&mut world).as_deref(), Some("True"), "though it is not ready now");
+    let mut reported = pod(spec);
+    reported.status = Some(world.machine.status(world.now));
+    assert_eq!(ever_ready(&mut World::new(reported)).as_deref(), Some("True"), "over a restart of the agent");
+}
+
+#[test]
+fn nothing_is_said_of_the_past_of_a_pod_that_an_agent_without_the_condition_reported_on() {
+    let mut pod = running_pod(one());
+    assert_eq!(ever_ready(&mut World::new(pod.clone())).as_deref(), Some("True"), "it is ready");
+    pod.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].status = "False".to_owned();
+    assert_eq!(ever_ready(&mut World::new(pod)), None, "it may have been");
+}

@@ -11,7 +11,7 @@ use super::super::{Action, Plan};
 use super::world::{World, seconds};
 
 /// The world of a scenario; image `v2` is wanted, `v1` was before (if some pod is `@old`).
-fn world(text: &str) -> World {
+pub(super) fn world(text: &str) -> World {
     let mut clauses = text.split(';').map(str::trim);
     let mut world = World::new(World::spec(1, "v2"));
     for option in clauses.next().unwrap().split_whitespace() {
@@ -35,11 +35,11 @@ fn world(text: &str) -> World {
     world
 }
 
-fn data(image: &str) -> RevisionData {
+pub(super) fn data(image: &str) -> RevisionData {
     RevisionData::of_template(World::spec(1, image)["template"].clone())
 }
 
-fn add_revision(world: &mut World, name: &str, data: &RevisionData, number: i64) {
+pub(super) fn add_revision(world: &mut World, name: &str, data: &RevisionData, number: i64) {
     let revision = world.tick();
     let owner =
         json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "set-1", "controller": true}]);
@@ -76,25 +76,29 @@ fn option_of(world: &mut World, key: &str, value: &str) {
         "deleted" => spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] = json!(value),
         "deleting" => world.set["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
         "current" => world.set["status"]["currentReplicas"] = json!(value.parse::<i32>().unwrap()),
-        "claim" => {
-            let revision = world.tick();
-            let body = json!({"metadata": {"name": value, "uid": value, "resourceVersion": revision}});
-            world.claims.insert(value.to_owned(), body);
-        }
-        "claim-of-pod" => {
-            let revision = world.tick();
+        "heal" => world.set["metadata"]["annotations"]["roadstead.dev/heal-rollout"] = json!("never-ready"),
+        "held" => world.set["metadata"]["finalizers"] = json!(["example.com/x", meta::RETENTION_FINALIZER]),
+        "claim" => add_claim(world, value, json!([])),
+        "claim-of-pod" | "claim-of-live-pod" => {
             let pod = value.strip_prefix("data-").unwrap();
-            let owners =
-                json!([{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": "earlier", "controller": true}]);
-            let meta = json!({"name": value, "uid": value, "resourceVersion": revision, "ownerReferences": owners});
-            world.claims.insert(value.to_owned(), json!({"metadata": meta}));
+            let uid = if key == "claim-of-pod" { "earlier".to_owned() } else { pod.replace("web-", "uid-") };
+            let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid, "controller": true,
+                "blockOwnerDeletion": true});
+            add_claim(world, value, json!([owner]));
+        }
+        "claim-of-set" | "claim-of-set-loosely" => {
+            let is_controller = key == "claim-of-set";
+            let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "set-1",
+                "controller": is_controller, "blockOwnerDeletion": true});
+            add_claim(world, value, json!([owner]));
         }
         "claim-of-other" => {
-            let revision = world.tick();
-            let owners =
-                json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x", "controller": true}]);
-            let meta = json!({"name": value, "uid": value, "resourceVersion": revision, "ownerReferences": owners});
-            world.claims.insert(value.to_owned(), json!({"metadata": meta}));
+            let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x", "controller": true});
+            add_claim(world, value, json!([owner]));
+        }
+        "claim-beside-other" => {
+            let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"});
+            add_claim(world, value, json!([owner]));
         }
         "claim-terminating" => {
             option_of(world, "claim", value);
@@ -102,6 +106,12 @@ fn option_of(world: &mut World, key: &str, value: &str) {
         }
         other => panic!("no such option: {other}"),
     }
+}
+
+fn add_claim(world: &mut World, name: &str, owners: Value) {
+    let revision = world.tick();
+    let meta = json!({"name": name, "uid": name, "resourceVersion": revision, "ownerReferences": owners});
+    world.claims.insert(name.to_owned(), json!({"metadata": meta}));
 }
 
 fn add_pod(world: &mut World, clause: &str, new_name: &str) {
@@ -123,6 +133,7 @@ fn add_pod(world: &mut World, clause: &str, new_name: &str) {
     let phase = match state {
         "failed" => "Failed",
         "succeeded" => "Succeeded",
+        "unknown" => "Unknown",
         "pending" => "Pending",
         _ => "Running",
     };
@@ -133,7 +144,7 @@ fn add_pod(world: &mut World, clause: &str, new_name: &str) {
                 "statefulset.kubernetes.io/pod-name": name, "apps.kubernetes.io/pod-index": ordinal},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "set-1",
                 "controller": true, "blockOwnerDeletion": true}]},
-        "spec": {"containers": []},
+        "spec": {"containers": [], "nodeName": if phase == "Pending" { "" } else { "n1" }},
         "status": {"phase": phase, "conditions": [
             {"type": "Ready", "status": ready, "lastTransitionTime": seconds(since)}]},
     });
@@ -150,6 +161,15 @@ fn add_pod(world: &mut World, clause: &str, new_name: &str) {
             "terminating" => pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
             "young" => pod["metadata"]["creationTimestamp"] = json!(seconds(world.now)),
             "no-volumes" => pod["spec"]["volumes"] = json!([]),
+            "no-revision" => {
+                pod["metadata"]["labels"].as_object_mut().unwrap().remove("controller-revision-hash");
+            }
+            "never" | "ever" => {
+                let ever = if *word == "ever" { "True" } else { "False" };
+                let condition = json!({"type": meta::EVER_READY_CONDITION, "status": ever});
+                pod["status"]["conditions"].as_array_mut().unwrap().push(condition);
+                pod["spec"]["nodeName"] = json!("n1");
+            }
             word => assert!(word.starts_with("for="), "no such word: {word}"),
         }
     }
@@ -160,7 +180,7 @@ fn add_pod(world: &mut World, clause: &str, new_name: &str) {
 }
 
 /// The plan as text, without the status; the names of revisions shortened.
-fn show(plan: &Plan) -> String {
+pub(super) fn show(plan: &Plan) -> String {
     let new_name = format!("web-{}", data("v2").hash(0));
     let mut lines = Vec::new();
     for action in &plan.prepare {
@@ -191,7 +211,7 @@ fn show(plan: &Plan) -> String {
 }
 
 #[track_caller]
-fn check(text: &str, expected: Expect) {
+pub(super) fn check(text: &str, expected: Expect) {
     let world = world(text);
     let plan = world.plan();
     assert_eq!(plan, world.plan(), "planning twice gives the same plan");
@@ -200,7 +220,7 @@ fn check(text: &str, expected: Expect) {
 
 /// The status after the plan, as text.
 #[track_caller]
-fn check_status(text: &str, expected: Expect) {
+pub(super) fn check_status(text: &str, expected: Expect) {
     let s = world(text).plan().status_after;
     let new_name = format!("web-{}", data("v2").hash(0));
     let text = format!(
@@ -311,9 +331,10 @@ fn a_claim_of_an_earlier_pod_holds_the_slot_only_if_the_policy_deletes() {
     check(
         "replicas=1 claims scaled=Retain claim-of-pod=data-web-0",
         expect![[r#"
-        create revision new
-        1. set owners of claim data-web-0, create 0 @new
-        settle 0 waits: 0 does not exist"#]],
+            create revision new
+            1. set owners of claim data-web-0
+            2. create 0 @new
+            settle 0 waits: 0 does not exist"#]],
     );
 }
 
