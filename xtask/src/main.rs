@@ -1,10 +1,11 @@
-//! All automation of the project, in Rust: `cargo xtask ci | tidy | demo | bench | codegen`.
+//! All automation of the project, in Rust: `cargo xtask ci | tidy | statements | demo | bench | codegen`.
 
 mod bench;
 mod build;
 mod ci;
 mod codegen;
 mod demo;
+mod statements;
 mod tidy;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Command {
     Ci(ci::Args),
     /// The project's own rules: layers, file sizes, forbidden words
     Tidy,
+    /// Every statement of the StatefulSet specification, and what keeps it (docs/statements.toml)
+    Statements,
     /// The main job on a fresh machine: three real Redis pods from YAML to ready
     Demo(demo::Args),
     /// The benchmarks; writes the table of docs/benchmarks.md
@@ -47,6 +50,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Ci(args) => ci::run(&args),
         Command::Tidy => tidy::run(),
+        Command::Statements => statements::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run_all(&args),
         Command::Codegen(args) => codegen::run(&args),

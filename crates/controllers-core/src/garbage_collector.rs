@@ -271,6 +271,7 @@ mod tests {
 
     #[test]
     fn an_object_goes_only_when_every_owner_is_known_to_be_absent() {
+        // N-56.
         check(&item(&[Absent], &[], false, &[]), expect!["delete Background"]);
         check(&item(&[Absent, Absent], &[], false, &[]), expect!["delete Background"]);
         check(&item(&[Present], &[], false, &[]), expect![""]);
@@ -281,6 +282,7 @@ mod tests {
 
     #[test]
     fn references_to_absent_owners_come_off_while_a_real_one_stays() {
+        // N-55.
         check(
             &item(&[Absent, Present], &[], false, &[]),
             expect![[
@@ -291,6 +293,7 @@ mod tests {
 
     #[test]
     fn foreground_deletion_goes_from_the_leaves_up() {
+        // C-91.
         check(&item(&[WaitsForDependents], &[], false, &[]), expect!["delete Background"]);
         check(&item(&[WaitsForDependents], &[], false, &[(true, false)]), expect!["delete Foreground"]);
         let deleting = |dependents: &[(bool, bool)]| item(&[], &[FOREGROUND, "x"], true, dependents);
@@ -311,6 +314,7 @@ mod tests {
 
     #[test]
     fn orphan_deletion_lets_go_of_dependents_first() {
+        // C-92.
         check(&item(&[], &[ORPHAN], true, &[(true, false)]), expect!["release 0"]);
         check(
             &item(&[], &[ORPHAN], true, &[]),

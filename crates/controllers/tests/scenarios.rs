@@ -61,6 +61,7 @@ async fn a_set_gets_its_pods_claims_volumes_and_names() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_pod_comes_back_with_its_claim_and_a_scaled_set_keeps_its_data() {
+    // C-2, C-96b.
     let bed = Bed::start().await;
     bed.create(STATEFUL_SETS, set(3, "v1", true)).await;
     bed.settled("web", 3).await;
@@ -112,6 +113,7 @@ async fn an_update_rolls_and_a_rollback_reuses_the_revision() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_set_takes_its_pods_along_and_leaves_its_data() {
+    // C-90, C-95.
     let bed = Bed::start().await;
     bed.create(STATEFUL_SETS, set(2, "v1", true)).await;
     bed.settled("web", 2).await;
@@ -126,6 +128,7 @@ async fn a_deleted_set_takes_its_pods_along_and_leaves_its_data() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn foreground_deletion_waits_for_the_pods_and_orphans_stay_and_are_adopted() {
+    // C-91, C-92.
     let bed = Bed::start().await;
     bed.create(STATEFUL_SETS, set(2, "v1", false)).await;
     bed.settled("web", 2).await;
@@ -145,6 +148,7 @@ async fn foreground_deletion_waits_for_the_pods_and_orphans_stay_and_are_adopted
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retention_policies_delete_exactly_what_they_say() {
+    // C-71, C-95.
     let bed = Bed::start().await;
     let mut wanted = set(3, "v1", true);
     wanted["spec"]["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": "Retain", "whenScaled": "Delete"});

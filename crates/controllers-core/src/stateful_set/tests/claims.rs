@@ -4,10 +4,11 @@ use expect_test::expect;
 use serde_json::json;
 
 use super::super::Action;
-use super::tables::{check, show, world};
+use super::scenario::{check, show, world};
 
 #[test]
 fn a_reference_to_a_pod_that_is_gone_comes_off_when_the_policy_is_to_keep() {
+    // C-69.
     // S5: the change of the policy wins over the garbage collector.
     check(
         "replicas=1 claims scaled=Retain claim-of-pod=data-web-5; 0 ready@new",

@@ -3,11 +3,12 @@
 use expect_test::expect;
 
 use super::super::{Action, Failure, report};
-use super::tables::world;
+use super::scenario::world;
 
 /// What is told of each action of the plans of some scenarios, if it goes well and if it fails.
 #[test]
 fn outcomes_are_told_in_upstreams_words() {
+    // C-61, C-88.
     let mut text = String::new();
     for scenario in [
         "replicas=1 claims",
@@ -68,6 +69,6 @@ fn nothing_is_told_of_what_exists_already_or_has_changed_meanwhile() {
             assert_eq!(report(&set, action, Err(&failure), &[]), []);
         }
     }
-    let waiting = super::tables::world("replicas=3; 0 ready@old; 1 running@new");
+    let waiting = super::scenario::world("replicas=3; 0 ready@old; 1 running@new");
     assert_eq!(waiting.plan().notes, []);
 }

@@ -263,6 +263,7 @@ proptest! {
 
     #[test]
     fn every_history_keeps_the_promises_and_settles(case in case()) {
+        // C-5, C-11, C-75e, C-84, C-96a, N-42.
         let mut world = start(&case);
         for event in &case.events {
             happen(&mut world, event, &case);
@@ -299,6 +300,7 @@ proptest! {
         breaks in prop::collection::vec(0_usize..60, 1..4),
         no_block in any::<bool>(),
     ) {
+        // C-96e.
         case.heal = true;
         for at in breaks {
             case.events.insert(at.min(case.events.len()), Event::Break);

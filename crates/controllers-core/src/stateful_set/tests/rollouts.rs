@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::super::{Action, HealRollout, Plan, Why};
-use super::tables::{check, show, world};
+use super::scenario::{check, show, world};
 use super::world::World;
 
 #[test]

@@ -4,7 +4,7 @@ use expect_test::expect;
 use serde_json::json;
 
 use super::super::{Action, RevisionData};
-use super::tables::{add_revision, check, check_status, data, show, world};
+use super::scenario::{add_revision, check, check_status, data, show, world};
 use super::world::World;
 
 #[test]
@@ -26,13 +26,19 @@ fn orphaned_revisions_are_taken_over_before_pods() {
 #[test]
 fn an_adopted_pod_keeps_its_revision_and_one_without_is_outdated() {
     // C-23.
-    check("replicas=1; 0 ready@old no-revision", expect![[r#"
+    check(
+        "replicas=1; 0 ready@old no-revision",
+        expect![[r#"
         1. delete 0 (Outdated)
-        update 0 waits: 0 is terminating"#]]);
-    check("replicas=2; 0 ready@old orphan; 1 ready@new", expect![[r#"
+        update 0 waits: 0 is terminating"#]],
+    );
+    check(
+        "replicas=2; 0 ready@old orphan; 1 ready@new",
+        expect![[r#"
         confirm set
         adopt web-0
-        all waits: pods or revisions are taken over or let go"#]]);
+        all waits: pods or revisions are taken over or let go"#]],
+    );
 }
 
 #[test]
@@ -363,6 +369,7 @@ fn a_set_without_a_service_works_and_says_so() {
 
 #[test]
 fn pods_of_an_earlier_set_of_the_name_are_not_touched_and_hold_their_names() {
+    // C-24.
     // S2, C-19, C-42: a set that is deleted and made again under another UID while the old pods still stop.
     check(
         "replicas=2; 0 terminating@new foreign; 1 ready@new foreign",
