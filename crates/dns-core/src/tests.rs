@@ -95,7 +95,12 @@ fn a_headless_service_without_ports_has_addresses_and_no_ports() {
             ("bare.ns.svc.cluster.local", RecordType::Srv),
             ("_http._tcp.bare.ns.svc.cluster.local", RecordType::Srv),
         ],
-        &expect![[r#""#]],
+        &expect![[r#"
+            bare.ns.svc.cluster.local A: A(10.0.0.7)
+            bare-0.bare.ns.svc.cluster.local A: A(10.0.0.7)
+            bare.ns.svc.cluster.local Srv: NoData
+            _http._tcp.bare.ns.svc.cluster.local Srv: NoSuchName
+        "#]],
     );
 }
 

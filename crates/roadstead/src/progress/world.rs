@@ -191,6 +191,7 @@ fn remedy(on: &Fact, pod: &str) -> Option<String> {
         | Fact::ClaimTerminating(_)
         | Fact::ClaimStale(_)
         | Fact::Adoption
+        | Fact::RollingBack
         | Fact::SetDeleted => None,
     }
 }
@@ -325,11 +326,11 @@ mod tests {
             &json!({}),
             &[("redis-0", status, None)],
             &expect![[r#"
-              redis-0: container redis: ErrImagePull: not found
-              do: check the name "redis:nope"; an image that no registry has comes here by `roadstead image import FILE`
-              redis-1: waits for its creation: redis-0 is not ready
-              redis-2: waits for its creation: redis-0 is not ready
-        "#]],
+                  redis-0: container redis: ErrImagePull: not found
+                  do: check the name "redis:nope"; an image that no registry has comes here by `roadstead image import FILE`
+                  redis-1: waits for its creation: redis-0 is not ready
+                  redis-2: waits for its creation: redis-0 is not ready
+            "#]],
         );
     }
 
