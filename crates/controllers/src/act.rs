@@ -42,6 +42,16 @@ impl Api {
         self.client.patch(&self.id(resource, name), None, Patch::Merge(patch), &WriteOptions::default()).await
     }
 
+    /// A strategic merge patch; the preconditions are in it.
+    pub(crate) async fn strategic(
+        &self,
+        resource: ResourceId,
+        name: &str,
+        patch: Value,
+    ) -> Result<Arc<Object>, Status> {
+        self.client.patch(&self.id(resource, name), None, Patch::Strategic(patch), &WriteOptions::default()).await
+    }
+
     /// A merge patch of a subresource; the preconditions are in it.
     pub(crate) async fn merge_into(
         &self,

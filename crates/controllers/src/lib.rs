@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::Client;
+use controllers_core::stateful_set::HealRollout;
 use informer::{Clock, EventRecorder, Informers, events};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,13 +39,21 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// Period of the safety net that looks at everything again.
     pub resync: Duration,
+    /// Whether rollouts of StatefulSets that say nothing about it are healed (docs/decisions/0016).
+    pub heal_rollout: HealRollout,
 }
 
 impl Config {
-    /// The usual numbers: 16 keys at once, a look at everything every 12 hours (C-9).
+    /// The usual numbers: 16 keys at once, a look at everything every 12 hours (C-9), no healing.
     pub fn standard(volume_root: PathBuf, root_ca_pem: String) -> Self {
         const WORKERS: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not zero");
-        Self { volume_root, root_ca_pem, workers: WORKERS, resync: Duration::from_secs(12 * 3600) }
+        Self {
+            volume_root,
+            root_ca_pem,
+            workers: WORKERS,
+            resync: Duration::from_secs(12 * 3600),
+            heal_rollout: HealRollout::Off,
+        }
     }
 }
 
@@ -113,5 +122,18 @@ impl Controllers {
     pub async fn stop(self) {
         self.cancel.cancel();
         self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_looked_at_again_twice_a_day_and_nothing_hangs_on_it() {
+        // C-9, C-1.
+        let config = Config::standard(PathBuf::from("/v"), String::new());
+        assert_eq!((config.resync, config.workers.get()), (Duration::from_secs(12 * 3600), 16));
+        assert_eq!(config.heal_rollout, HealRollout::Off, "healing is asked for");
     }
 }

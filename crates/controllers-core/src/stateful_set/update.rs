@@ -20,14 +20,16 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
         }
         return;
     };
-    let (partition, share) = block.as_ref().map_or((0, None), |block| (block.partition, block.max_unavailable));
-    let lowest = set.start.saturating_add(partition.min(set.replicas));
-    let allowed = max_unavailable(share, set.replicas);
+    let lowest = set.lowest_to_update();
+    let allowed = max_unavailable(block.as_ref().and_then(|block| block.max_unavailable), set.replicas);
     let mut unavailable = count_unavailable(walk);
     for ordinal in outdated {
         let pod = walk.pods[&ordinal];
-        if ordinal.0 < lowest {
+        if ordinal < lowest {
             walk.wait(Step::Update(ordinal), Fact::Partition(ordinal));
+            continue;
+        }
+        if walk.leaving.contains(&ordinal) {
             continue;
         }
         // One that has ended is replaced already (C-42).
@@ -46,7 +48,7 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
             }
             unavailable += 1;
         }
-        walk.outdated.push(pod.name);
+        walk.leaving.insert(ordinal);
         walk.batches.push(vec![vec![Action::DeletePod { ordinal, pod: pod.target(), why: Why::Outdated }]]);
         walk.wait(Step::Update(ordinal), Fact::Terminating(ordinal));
     }
@@ -56,10 +58,10 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
 fn blocker(walk: &Walk<'_, '_>, unavailable: i32, allowed: i32) -> Fact {
     let set = walk.set();
     let mut waiting = walk.pods.iter().rev().filter(|(ordinal, pod)| {
-        set.has_slot(**ordinal) && (pod.terminating || !walk.is_available(pod) || walk.outdated.contains(&pod.name))
+        set.has_slot(**ordinal) && (pod.terminating || !walk.is_available(pod) || walk.leaving.contains(*ordinal))
     });
     match (waiting.next(), waiting.next()) {
-        (Some((ordinal, pod)), None) if pod.terminating || walk.outdated.contains(&pod.name) => {
+        (Some((ordinal, pod)), None) if pod.terminating || walk.leaving.contains(ordinal) => {
             Fact::Terminating(*ordinal)
         }
         (Some((ordinal, _)), None) => Fact::NotReady(*ordinal),

@@ -156,10 +156,9 @@ impl Rehearsal {
                 self.later.insert((self.soon(), Later::Ready(name.clone())));
                 self.happened(Happening::CreatePod, name);
             }
-            Action::RenumberRevision { revision, number } => {
-                self.change("ControllerRevision", revision, &json!({"revision": number}));
-            }
-            Action::AdoptRevision { revision, patch } => self.change("ControllerRevision", revision, patch),
+            Action::RenumberRevision { revision, patch, .. }
+            | Action::AnnotateRevision { revision, patch }
+            | Action::AdoptRevision { revision, patch } => self.change("ControllerRevision", revision, patch),
             Action::DeleteRevision { revision } => {
                 self.cluster.remove(&self.named("ControllerRevision", &revision.name));
             }
@@ -176,8 +175,24 @@ impl Rehearsal {
                 self.later.insert((self.now, Later::Gone(pod.name.clone())));
                 self.happened(Happening::DeletePod, &pod.name);
             }
-            Action::WriteStatus { patch, .. } => self.change("StatefulSet", &set.target(), patch),
+            Action::RollBack { patch, .. } => self.roll_back(patch),
+            Action::WriteStatus { patch, .. } | Action::ReleaseSet { patch, .. } => {
+                self.change("StatefulSet", &set.target(), patch);
+            }
         }
+    }
+
+    /// The template goes back: the patch replaces it as a whole.
+    fn roll_back(&mut self, patch: &Value) {
+        let which = self.set.clone();
+        let Some(set) = self.cluster.get_mut(&which) else { return };
+        let mut template = patch["spec"]["template"].clone();
+        if let Some(fields) = template.as_object_mut() {
+            fields.remove("$patch");
+        }
+        set["spec"]["template"] = template;
+        let generation = set["metadata"]["generation"].as_i64().unwrap_or(1);
+        self.merge(&which, &json!({"metadata": {"generation": generation + 1}}));
     }
 
     /// What an ideal node does: a pod is ready, or gone with the claims that it owned.

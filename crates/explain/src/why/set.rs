@@ -126,7 +126,7 @@ fn fact(trail: &mut Trail<'_>, about: &Ref, set: &SetFacts, plan: &Plan, on: &Fa
                 kubectl(namespace, &format!("delete pod {name}"))
             )])
         }
-        Fact::SetDeleted => Verdict::working(),
+        Fact::RollingBack | Fact::SetDeleted => Verdict::working(),
     }
 }
 

@@ -191,6 +191,7 @@ fn remedy(on: &Fact, pod: &str) -> Option<String> {
         | Fact::ClaimTerminating(_)
         | Fact::ClaimStale(_)
         | Fact::Adoption
+        | Fact::RollingBack
         | Fact::SetDeleted => None,
     }
 }
