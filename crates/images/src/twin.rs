@@ -57,7 +57,7 @@ impl Images for MemoryImages {
     }
 }
 
-/// Every image whose name can be read is here, and holds nothing.
+/// Every image whose name can be read is here, and holds nothing but the name of a program and of a user.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct EveryImage;
 
@@ -65,7 +65,14 @@ impl EveryImage {
     fn image(name: &str) -> Result<Image, ImageError> {
         let normal = normal(&parse(name)?);
         let digest: String = Sha256::digest(&normal).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Image { id: format!("sha256:{digest}"), names: vec![normal], ..Image::default() })
+        Ok(Image {
+            id: format!("sha256:{digest}"),
+            names: vec![normal],
+            // A pod may name no program and insist on not being root.
+            entrypoint: vec!["/virtual".to_owned()],
+            user: "65532".to_owned(),
+            ..Image::default()
+        })
     }
 }
 

@@ -138,8 +138,7 @@ impl Life {
             })?),
         };
         let mut probes = BTreeMap::new();
-        let kinds =
-            [(STARTUP, ProbeKind::Startup), (LIVENESS, ProbeKind::Liveness), (READINESS, ProbeKind::Readiness)];
+        let kinds = [(STARTUP, ProbeKind::Startup), (LIVENESS, ProbeKind::Liveness), (READINESS, ProbeKind::Readiness)];
         for (name, kind) in kinds {
             if let Some(note) = note(name) {
                 let wanted = "must be \"fail\", \"fail for TIME\" or \"fail after TIME\", for example \"fail for 10s\"";
@@ -262,7 +261,10 @@ mod tests {
     #[test]
     fn without_annotations_a_container_starts_at_once_and_runs_for_ever() {
         let life = life(&[]);
-        assert_eq!((life.start_delay, life.ready_delay, life.stop_delay), (Duration::ZERO, Duration::ZERO, Some(Duration::ZERO)));
+        assert_eq!(
+            (life.start_delay, life.ready_delay, life.stop_delay),
+            (Duration::ZERO, Duration::ZERO, Some(Duration::ZERO))
+        );
         assert_eq!((life.fault.clone(), life.end(0)), (None, None));
         assert!(life.probe_succeeds(ProbeKind::Readiness, Duration::ZERO));
     }
