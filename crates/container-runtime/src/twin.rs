@@ -224,6 +224,10 @@ impl Runtime for VirtualRuntime {
                 let code = 128 + libc::SIGKILL;
                 self.world.end(pod, container, code, Some(libc::SIGKILL), ExitReason::Error).await;
             }
+            // A timer of zero would still take its tick of a millisecond.
+            (false, _, Some(Duration::ZERO)) => {
+                self.world.end(pod, container, 0, None, ExitReason::Completed).await;
+            }
             (false, _, Some(after)) => self.end_later(pod, container, after, 0),
             (false, _, None) => {}
         }

@@ -19,7 +19,7 @@ pub use disk::DiskImages;
 pub use layer::{LayerLimits, unpack as unpack_layer};
 pub use name::normal_name;
 pub use transfer::{Stage, Transfer};
-pub use twin::MemoryImages;
+pub use twin::{EveryImage, MemoryImages};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use client::DeleteOptions;
 use images::{Image, ImageError, RegistryAuth};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use meta::{ObjectId, Reason};
+use node_core::script::{Fault, Life};
 use node_core::{Confirmation, Event, ImageFact, ImageFailure, Pulled};
 
 use crate::pod::Done;
@@ -89,8 +90,17 @@ fn failure(error: ImageError) -> ImageFailure {
     }
 }
 
+/// True if the script of a virtual pod says that there is no such image.
+fn is_image_missing(shared: &Shared, pod: &Pod, container: &str) -> bool {
+    // A script that cannot be read is told when the container starts.
+    shared.is_virtual() && Life::of(pod, container).is_ok_and(|life| life.fault == Some(Fault::Image))
+}
+
 /// Looks for a container's image on this machine.
 pub(crate) async fn find_image(shared: Arc<Shared>, pod: Arc<Pod>, container: String) -> Done {
+    if is_image_missing(&shared, &pod, &container) {
+        return Done::Event(Event::ImageFound { container, image: Ok(None) });
+    }
     match shared.parts.images.find(&image_name(&pod, &container)).await {
         Ok(Some(image)) => {
             let event = Event::ImageFound { container: container.clone(), image: Ok(Some(fact(&image))) };
@@ -103,6 +113,11 @@ pub(crate) async fn find_image(shared: Arc<Shared>, pod: Arc<Pod>, container: St
 
 /// Fetches a container's image.
 pub(crate) async fn pull_image(shared: Arc<Shared>, pod: Arc<Pod>, container: String) -> Done {
+    if is_image_missing(&shared, &pod, &container) {
+        let name = image_name(&pod, &container);
+        let why = format!("pull {name:?}: not found, as the pod's annotation roadstead.dev/fail says");
+        return Done::Event(Event::ImagePulled { container, image: Err(ImageFailure::Pull(why)) });
+    }
     let began = shared.now();
     let auths = pull_secrets(&shared, &pod).await;
     match shared.parts.images.pull(&image_name(&pod, &container), &auths).await {

@@ -24,6 +24,8 @@ pub(crate) struct Inventory {
     pub(crate) sandboxes: BTreeMap<Uid, SandboxStatus>,
     /// Pods that have volumes or folders here, with or without a sandbox.
     pub(crate) folders: BTreeSet<Uid>,
+    /// Pods that have log files here.
+    pub(crate) logged: BTreeSet<Uid>,
 }
 
 /// Looks at the machine.
@@ -33,6 +35,7 @@ pub(crate) async fn inventory(shared: &Shared) -> Result<Inventory, StartError> 
     Ok(Inventory {
         sandboxes: sandboxes.into_iter().map(|one| (one.pod.clone(), one)).collect(),
         folders: folders.into_iter().collect(),
+        logged: logged(shared),
     })
 }
 
@@ -132,7 +135,7 @@ fn remove_logs(shared: &Shared, uid: &Uid) {
 }
 
 /// UIDs that log folders are named by.
-pub(crate) fn logged(shared: &Shared) -> BTreeSet<Uid> {
+fn logged(shared: &Shared) -> BTreeSet<Uid> {
     let Ok(folders) = std::fs::read_dir(shared.logs_dir()) else { return BTreeSet::new() };
     let names = folders.flatten().filter_map(|folder| folder.file_name().into_string().ok());
     names.filter_map(|name| name.rsplit_once('_').map(|(_, uid)| Uid(uid.to_owned()))).collect()

@@ -11,8 +11,9 @@ use container_runtime::{
 };
 use images::Image;
 use k8s_openapi::api::core::v1::{Container, Pod};
-use meta::Uid;
+use meta::{Timestamp, Uid};
 use node_core::run::{self, ImageConfig, Run, SeccompChoice};
+use node_core::script::{self, Life};
 use node_core::{Event, Exit, ExitCause, StartFailure};
 use volumes::BindRequest;
 
@@ -73,7 +74,11 @@ pub(crate) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start, toke
         Ok((state, signal)) => {
             let events = match state {
                 ContainerState::Created => vec![Event::Started { id, at: shared.now() }],
-                ContainerState::Running { started_at, .. } => vec![Event::Started { id, at: started_at }],
+                ContainerState::Running { started_at, .. } => {
+                    let held = held_until(&shared, &pod, &start.container, started_at);
+                    let hold = held.map(|until| Event::HoldReadiness { id: id.clone(), until });
+                    [Event::Started { id, at: started_at }].into_iter().chain(hold).collect()
+                }
                 // It was quick; its end comes, or came, as an event of the runtime, too.
                 ContainerState::Exited(ended) => {
                     let at = ended.started_at.unwrap_or(ended.finished_at);
@@ -86,6 +91,15 @@ pub(crate) async fn start(shared: Arc<Shared>, pod: Arc<Pod>, start: Start, toke
     }
 }
 
+/// Until when the script of a virtual pod says that a container is not ready.
+fn held_until(shared: &Shared, pod: &Pod, container: &str, started_at: Timestamp) -> Option<Timestamp> {
+    if !shared.is_virtual() {
+        return None;
+    }
+    let delay = Life::of(pod, container).ok()?.ready_delay;
+    started_at.checked_add(delay).ok().filter(|_| !delay.is_zero())
+}
+
 async fn try_start(
     shared: &Shared,
     pod: &Pod,
@@ -94,6 +108,9 @@ async fn try_start(
 ) -> Result<(ContainerState, Signal), StartFailure> {
     let container =
         find(pod, &start.container).ok_or_else(|| StartFailure::Config("the pod has no such container".to_owned()))?;
+    if shared.is_virtual() {
+        Life::of(pod, &start.container).map_err(|bad| StartFailure::Config(bad.to_string()))?;
+    }
     let image = match &start.image {
         Some(image) => image.clone(),
         None => {
@@ -116,7 +133,10 @@ async fn try_start(
     let run = run::run(container, pod, &config, &gathered).map_err(|error| StartFailure::Config(error.to_string()))?;
     let signal = Signal::parse(&run.stop_signal).unwrap_or(Signal::TERM);
     let mounts = mounts(shared, pod, &run).await.map_err(StartFailure::Config)?;
-    let spec = spec(shared, pod, start, &image, run, mounts, signal);
+    let mut spec = spec(shared, pod, start, &image, run, mounts, signal);
+    if shared.is_virtual() {
+        spec.annotations.extend(script::notes(pod));
+    }
     let (uid, id) = (pod_uid(pod), ContainerId(start.id.clone()));
     let runtime = &shared.parts.runtime;
     remove_unstarted(shared, &uid, &id).await.map_err(|error| StartFailure::Create(sentence(&error)))?;
@@ -253,6 +273,9 @@ pub(crate) async fn remove(shared: Arc<Shared>, pod: Arc<Pod>, container: String
         Ok(()) => {}
         Err(error) if error.is_not_found() => {}
         Err(error) => tracing::warn!(pod = %uid, container = id, error = sentence(&error), "not removed"),
+    }
+    if shared.is_virtual() {
+        return Done::Nothing;
     }
     for part in container_runtime::logs::parts(&shared.log_path(&pod, &container, attempt)) {
         if let Err(error) = std::fs::remove_file(&part) {

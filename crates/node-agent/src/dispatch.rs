@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use client::{Collection, Selection};
 use container_runtime::RuntimeEvent;
-use informer::{Informer, Key, Scope};
+use informer::{Informer, Key};
 use k8s_openapi::api::core::v1::Pod;
 use meta::{Timestamp, Uid};
 use node_core::admit::{self, Capacity};
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adopt::{self, Inventory};
+use crate::handles::{Handle, Handles, Home, Homes, Name, node_of};
 use crate::pod::{Beginning, INBOX_MAX, Message, PodTask, PodView};
 use crate::shared::{Shared, pod_uid};
 
@@ -30,54 +30,8 @@ const COMMANDS_MAX: usize = 8;
 pub(crate) enum Command {
     /// Stop every pod; answered when all are at rest.
     Shutdown { grace: Duration, done: oneshot::Sender<()> },
-}
-
-/// The way to a pod's task.
-#[derive(Clone, Debug)]
-pub(crate) struct Handle {
-    pub(crate) pod: Arc<Pod>,
-    pub(crate) inbox: mpsc::Sender<Message>,
-    pub(crate) view: watch::Receiver<PodView>,
-}
-
-/// All of them, by UID.
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Handles(Arc<Mutex<BTreeMap<Uid, Handle>>>);
-
-impl Handles {
-    pub(crate) fn get(&self, uid: &Uid) -> Option<Handle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
-    }
-
-    fn put(&self, uid: Uid, handle: Handle) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, handle);
-    }
-
-    fn remove(&self, uid: &Uid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-
-    fn all(&self) -> Vec<(Uid, Handle)> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|(uid, handle)| (uid.clone(), handle.clone())).collect()
-    }
-
-    fn of_name(&self, name: &Name) -> Vec<(Uid, Handle)> {
-        self.all().into_iter().filter(|(_, handle)| Name::of(&handle.pod) == *name).collect()
-    }
-}
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Name {
-    namespace: String,
-    name: String,
-}
-
-impl Name {
-    fn of(pod: &Pod) -> Self {
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        Self { namespace: text(&pod.metadata.namespace), name: text(&pod.metadata.name) }
-    }
+    /// Run the pods of a node that has become ours.
+    Joined { node: String },
 }
 
 /// Keys of pods that changed: a set, so that it cannot grow beyond the number of pods.
@@ -98,8 +52,25 @@ impl Dirty {
     }
 }
 
+/// What a dispatcher begins with.
+pub(crate) struct Start {
+    /// For what concerns no pod in particular.
+    pub(crate) shared: Arc<Shared>,
+    /// The nodes whose pods it runs.
+    pub(crate) homes: Homes,
+    /// Where it enters the pods that run.
+    pub(crate) handles: Handles,
+    /// Pods of these nodes, and maybe others.
+    pub(crate) pods: Informer<Pod>,
+    /// What happens to containers.
+    pub(crate) events: mpsc::Receiver<RuntimeEvent>,
+    /// What an agent before this one has left.
+    pub(crate) found: Inventory,
+}
+
 pub(crate) struct Dispatcher {
     shared: Arc<Shared>,
+    homes: Homes,
     handles: Handles,
     pods: Informer<Pod>,
     dirty: Dirty,
@@ -118,24 +89,14 @@ pub(crate) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(crate) fn spawn(
-        shared: Arc<Shared>,
-        handles: Handles,
-        events: mpsc::Receiver<RuntimeEvent>,
-        found: Inventory,
-        tasks: &TaskTracker,
-        cancel: CancellationToken,
-    ) -> mpsc::Sender<Command> {
+    pub(crate) fn spawn(start: Start, tasks: &TaskTracker, cancel: CancellationToken) -> mpsc::Sender<Command> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (deaths, died) = mpsc::channel(DEATHS_MAX);
-        let selection =
-            Selection { fields: format!("spec.nodeName={}", shared.config.node_name), ..Selection::default() };
-        let scope = Scope { target: Collection::all(api::resources::PODS), selection };
-        let pods = Informer::start(shared.parts.client.clone(), scope, tasks, cancel.clone());
         let dispatcher = Self {
-            shared,
-            handles,
-            pods,
+            shared: start.shared,
+            homes: start.homes,
+            handles: start.handles,
+            pods: start.pods,
             dirty: Dirty::default(),
             running: JoinSet::new(),
             orphans: BTreeMap::new(),
@@ -146,7 +107,7 @@ impl Dispatcher {
             cancel,
             is_draining: false,
         };
-        tasks.spawn(dispatcher.run(events, inbox, died, found));
+        tasks.spawn(dispatcher.run(start.events, inbox, died, start.found));
         commands
     }
 
@@ -164,8 +125,12 @@ impl Dispatcher {
             () = self.pods.synced() => {}
         }
         self.begin(found).await;
-        let dirty = self.dirty.clone();
-        self.pods.on_change(move |change| dirty.add(change.key()));
+        let (dirty, homes) = (self.dirty.clone(), self.homes.clone());
+        self.pods.on_change(move |change| {
+            if node_of(change.newest()).is_some_and(|node| homes.has(node)) {
+                dirty.add(change.key());
+            }
+        });
         let dirty = self.dirty.clone();
         loop {
             tokio::select! {
@@ -177,7 +142,7 @@ impl Dispatcher {
                 },
                 Some(uid) = died.recv() => self.died(uid).await,
                 Some(ended) = self.running.join_next() => self.ended(ended).await,
-                Some(command) = commands.recv() => self.obey(command),
+                Some(command) = commands.recv() => self.obey(command).await,
                 () = dirty.wake.notified() => {
                     for key in dirty.take() {
                         self.look_at(&key).await;
@@ -194,7 +159,7 @@ impl Dispatcher {
         let pods = self.pods.list();
         let known: BTreeSet<Uid> = pods.iter().map(|cached| pod_uid(cached)).collect();
         let mut left: BTreeSet<Uid> = found.sandboxes.keys().chain(&found.folders).cloned().collect();
-        left.extend(adopt::logged(&self.shared));
+        left.extend(found.logged);
         for uid in left.difference(&known) {
             let sandbox = found.sandboxes.remove(uid);
             let name = sandbox.as_ref().map(|one| Name { namespace: one.namespace.clone(), name: one.name.clone() });
@@ -211,21 +176,25 @@ impl Dispatcher {
                 Some(sandbox) => Some((adopt::found(&self.shared, sandbox).await, adopt::stop_signals(sandbox))),
                 None => None,
             };
-            self.start_pod(Arc::new((**cached).clone()), facts);
+            if let Some(home) = self.homes.of(&cached) {
+                self.start_pod(Arc::new((**cached).clone()), home, facts);
+            }
         }
     }
 
     fn start_pod(
         &mut self,
         pod: Arc<Pod>,
+        home: Home,
         found: Option<(node_core::Found, BTreeMap<String, container_runtime::Signal>)>,
     ) {
-        let now = self.shared.now();
+        let Home { shared, cancel } = home;
+        let now = shared.now();
         let (uid, name) = (pod_uid(&pod), Name::of(&pod));
         let has_predecessor = !self.holders(&name).is_empty() || self.orphans.values().any(|orphan| *orphan == name);
         let is_new = pod.status.as_ref().is_none_or(|status| status.start_time.is_none());
         let is_ending = pod.metadata.deletion_timestamp.is_some();
-        let mut machine = PodMachine::new(pod.clone(), self.shared.settings(), has_predecessor, now);
+        let mut machine = PodMachine::new(pod.clone(), shared.settings(), has_predecessor, now);
         let (is_adopted, signals) = match found {
             Some((found, signals)) => {
                 let is_alive = found.sandbox.is_some();
@@ -235,29 +204,30 @@ impl Dispatcher {
             None => (false, BTreeMap::new()),
         };
         if is_new && !is_ending {
-            self.admit(&pod, &mut machine, now);
+            self.admit(&shared, &pod, &mut machine, now);
         }
         let (sender, receiver) = mpsc::channel(INBOX_MAX);
         let (view, seen) = watch::channel(PodView::default());
-        self.handles.put(uid, Handle { pod, inbox: sender.clone(), view: seen });
+        self.handles.put(uid, Handle { shared: shared.clone(), pod, inbox: sender.clone(), view: seen });
         let deaths = self.deaths.clone();
         let beginning = Beginning { machine, inbox: (sender, receiver), view, deaths, signals, is_adopted };
-        let task = PodTask::new(self.shared.clone(), beginning);
-        self.running.spawn(task.run(self.cancel.clone()));
+        let task = PodTask::new(shared, beginning);
+        self.running.spawn(task.run(cancel));
     }
 
     /// Turns a pod away that does not fit beside those that came before it (N-37, S29).
-    fn admit(&self, pod: &Arc<Pod>, machine: &mut PodMachine, now: Timestamp) {
-        let others: Vec<Arc<Pod>> = self.handles.all().into_iter().map(|(_, handle)| handle.pod).collect();
+    fn admit(&self, shared: &Shared, pod: &Arc<Pod>, machine: &mut PodMachine, now: Timestamp) {
+        let others = self.handles.of_node(&shared.config.node_name);
+        let others: Vec<Arc<Pod>> = others.into_iter().map(|(_, handle)| handle.pod).collect();
         let capacity = Capacity {
-            cpu_millis: self.shared.machine.cpus * 1000,
-            memory_bytes: self.shared.machine.memory_bytes,
-            pods: self.shared.config.pods_max,
+            cpu_millis: shared.machine.cpu_millis,
+            memory_bytes: shared.machine.memory_bytes,
+            pods: shared.config.pods_max,
         };
         if let Err(rejection) = admit::admit(pod, others.iter().map(AsRef::as_ref), capacity) {
             let about = informer::events::reference_to(pod.as_ref());
             let (reason, message) = (rejection.reason, rejection.message);
-            self.shared.recorder.record(about, informer::EventType::Warning, &reason, message.clone());
+            shared.recorder.record(about, informer::EventType::Warning, &reason, message.clone());
             machine.handle(Event::Stop(StopCause::Rejected { reason, message }), now);
         }
     }
@@ -265,15 +235,16 @@ impl Dispatcher {
     /// Looks at one name: what the API has under it now, and what runs here under it.
     async fn look_at(&mut self, key: &Key) {
         let name = Name { namespace: key.namespace.clone(), name: key.name.clone() };
-        let current = self.pods.get(&key.namespace, &key.name);
-        let current_uid = current.as_ref().map(|cached| pod_uid(cached));
+        let found = self.pods.get(&key.namespace, &key.name);
+        let current = found.and_then(|cached| Some((self.homes.of(&cached)?, cached)));
+        let current_uid = current.as_ref().map(|(_, cached)| pod_uid(cached));
         for (uid, handle) in self.handles.of_name(&name) {
             if Some(&uid) != current_uid.as_ref() {
                 send(&handle, Message::Event(Event::Gone)).await;
             }
         }
         self.finished.retain(|uid, ended| *ended != name || Some(uid) == current_uid.as_ref());
-        let Some(current) = current else { return };
+        let Some((home, current)) = current else { return };
         let pod = Arc::new((**current).clone());
         let uid = pod_uid(&pod);
         match self.handles.get(&uid) {
@@ -281,7 +252,7 @@ impl Dispatcher {
                 self.handles.put(uid, Handle { pod: pod.clone(), ..handle.clone() });
                 send(&handle, Message::Event(Event::Updated(pod))).await;
             }
-            None if !self.is_draining && !self.finished.contains_key(&uid) => self.start_pod(pod, None),
+            None if !self.is_draining && !self.finished.contains_key(&uid) => self.start_pod(pod, home, None),
             None => {}
         }
     }
@@ -305,12 +276,14 @@ impl Dispatcher {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => return,
         };
-        let name = match self.orphans.remove(&uid) {
-            Some(name) => name,
-            None => match self.handles.get(&uid) {
-                Some(handle) => Name::of(&handle.pod),
-                None => return,
-            },
+        let name = match (self.orphans.remove(&uid), self.handles.get(&uid)) {
+            (Some(name), _) => name,
+            (None, Some(handle)) if !self.is_at_home(&handle) => {
+                self.abandon(uid, handle);
+                return;
+            }
+            (None, Some(handle)) => Name::of(&handle.pod),
+            (None, None) => return,
         };
         self.handles.remove(&uid);
         self.dead.remove(&uid);
@@ -319,6 +292,24 @@ impl Dispatcher {
         if is_listed {
             self.finished.insert(uid, name);
         }
+    }
+
+    /// Whether the node that the pod was started on is still the same.
+    fn is_at_home(&self, handle: &Handle) -> bool {
+        let home = self.homes.get(&handle.shared.config.node_name);
+        home.is_some_and(|home| Arc::ptr_eq(&home.shared, &handle.shared))
+    }
+
+    /// Clears a pod away whose virtual node is gone: nothing of it can live on, so its object goes, too.
+    fn abandon(&mut self, uid: Uid, handle: Handle) {
+        self.handles.remove(&uid);
+        self.dead.remove(&uid);
+        self.tasks.spawn(async move {
+            if let Err(why) = crate::sandbox::remove(&handle.shared, &uid, true).await {
+                tracing::warn!(pod = %uid, why, "what a virtual node left behind is not cleared away");
+            }
+            crate::acts::delete_object(handle.shared, handle.pod).await;
+        });
     }
 
     /// The pods of a name that may have living processes, or are to have some.
@@ -343,8 +334,14 @@ impl Dispatcher {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    async fn obey(&mut self, command: Command) {
         match command {
+            Command::Joined { node } => {
+                for pod in self.pods.matching(None, |pod: &Pod| node_of(pod) == Some(node.as_str())) {
+                    let name = Name::of(&pod);
+                    self.look_at(&Key { namespace: name.namespace, name: name.name }).await;
+                }
+            }
             Command::Shutdown { grace, done } => {
                 self.is_draining = true;
                 let handles = self.handles.all();

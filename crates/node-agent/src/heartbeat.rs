@@ -33,13 +33,17 @@ fn time(at: Timestamp) -> String {
 /// Creates the Node, or brings the one that is there up to date.
 pub(crate) async fn register(shared: &Shared) -> Result<(), Status> {
     let client = shared.parts.client.as_ref();
-    let labels = json!({
+    let mut labels = json!({
         "kubernetes.io/hostname": shared.config.node_name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": arch(),
         "beta.kubernetes.io/os": "linux",
         "beta.kubernetes.io/arch": arch(),
     });
+    if shared.is_virtual() {
+        // So that people can select them.
+        labels[crate::VIRTUAL] = json!("true");
+    }
     let annotations = json!({"roadstead.dev/volume-size-enforcement": enforcement(shared)});
     let metadata = json!({"labels": labels, "annotations": annotations});
     let patch = Patch::Merge(json!({"metadata": metadata}));
@@ -104,7 +108,7 @@ async fn report(shared: &Shared, not_ready: Option<&str>) -> Result<(), Status> 
 fn status(shared: &Shared, conditions: &[Value]) -> Value {
     let (config, machine) = (&shared.config, &shared.machine);
     let resources = json!({
-        "cpu": machine.cpus.to_string(),
+        "cpu": cpu(machine.cpu_millis),
         "memory": format!("{}Ki", machine.memory_bytes / 1024),
         "ephemeral-storage": format!("{}Ki", machine.disk_bytes / 1024),
         "pods": config.pods_max.to_string(),
@@ -134,11 +138,16 @@ fn status(shared: &Shared, conditions: &[Value]) -> Value {
     })
 }
 
+/// `2`, or `1500m` where it is not whole.
+fn cpu(millis: i64) -> String {
+    if millis % 1000 == 0 { (millis / 1000).to_string() } else { format!("{millis}m") }
+}
+
 /// Renews the lease and repeats the status for ever. A renewal that fails is tried again at the next turn.
 pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     let mut reported = shared.now();
     loop {
-        if let Err(status) = renew(&shared).await {
+        if let Err(status) = renew(&shared, LEASE_SECS).await {
             tracing::warn!(%status, "the node's lease is not renewed");
         }
         let now = shared.now();
@@ -157,7 +166,8 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     }
 }
 
-async fn renew(shared: &Shared) -> Result<(), Status> {
+/// Renews the node's lease, or makes it.
+pub(crate) async fn renew(shared: &Shared, lease_secs: i64) -> Result<(), Status> {
     let client = shared.parts.client.as_ref();
     let name = &shared.config.node_name;
     let id = ObjectId::namespaced(res::LEASES, LEASES, name);
@@ -172,7 +182,7 @@ async fn renew(shared: &Shared) -> Result<(), Status> {
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
                 "metadata": {"name": name, "namespace": LEASES, "ownerReferences": [owner]},
-                "spec": {"holderIdentity": name, "leaseDurationSeconds": LEASE_SECS, "renewTime": renewed},
+                "spec": {"holderIdentity": name, "leaseDurationSeconds": lease_secs, "renewTime": renewed},
             });
             let target = Collection::in_namespace(res::LEASES, LEASES);
             client.create(&target, None, lease, &WriteOptions::default()).await.map(|_| ())

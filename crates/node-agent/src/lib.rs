@@ -1,10 +1,10 @@
 //! The node agent: one task per pod drives a `node_core::PodMachine` with the node's runtime, network, volumes and
 //! images.
 //!
-//! Here live [`NodeAgent`] (start, graceful shutdown), the Node object and its heartbeat, the adoption of what an agent
-//! before this one has left, probes, service-account tokens, and the node's half of `logs` and `exec`. Not here: what
-//! is to be done when (`node-core`), how a container or a volume is made (`container-runtime`, `volumes`). Start with
-//! [`NodeAgent::start`], then `pod.rs`.
+//! Here live [`NodeAgent`] (start, graceful shutdown), [`VirtualNodes`] (the same for nodes without a machine), the
+//! Node object and its heartbeat, the adoption of what an agent before this one has left, probes, service-account
+//! tokens, and the node's half of `logs` and `exec`. Not here: what is to be done when (`node-core`), how a container or
+//! a volume is made (`container-runtime`, `volumes`). Start with [`NodeAgent::start`], then `pod.rs`.
 //!
 //! Stopping the agent never touches a container: the next one finds each by pod UID and container id (D7).
 
@@ -12,6 +12,7 @@ mod acts;
 mod adopt;
 mod containers;
 mod dispatch;
+mod handles;
 mod heartbeat;
 mod logs;
 mod pod;
@@ -22,24 +23,28 @@ mod shared;
 mod sources;
 mod status;
 mod streams;
+mod virtual_nodes;
 mod watches;
+
+pub use virtual_nodes::{VIRTUAL, VirtualConfig, VirtualNodes};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Client, NodeStreams};
+use client::{Client, Collection, NodeStreams, Selection};
 use container_runtime::Runtime;
 use images::Images;
-use informer::{Clock, SystemClock};
+use informer::{Clock, Informer, Scope, SystemClock};
 use meta::Status;
 use pod_network::PodNetwork;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use volumes::Volumes;
 
-use dispatch::{Dispatcher, Handles};
+use dispatch::{Dispatcher, Start};
+use handles::{Handles, Home, Homes};
 use shared::Shared;
 
 /// What is particular to this node.
@@ -145,19 +150,32 @@ impl NodeAgent {
         let events = shared.parts.runtime.subscribe();
         let found = adopt::inventory(&shared).await?;
         let handles = Handles::default();
-        let commands = Dispatcher::spawn(shared.clone(), handles.clone(), events, found, &tasks, cancel.clone());
+        let homes = Homes::default();
+        homes.add(Home { shared: shared.clone(), cancel: cancel.clone() });
+        let client = &shared.parts.client;
+        let selection =
+            Selection { fields: format!("spec.nodeName={}", shared.config.node_name), ..Selection::default() };
+        let scope = Scope { target: Collection::all(api::resources::PODS), selection };
+        let pods = Informer::start(client.clone(), scope, &tasks, cancel.clone());
+        let scope = Scope::all(api::resources::PERSISTENT_VOLUMES);
+        let volumes = Informer::start(client.clone(), scope, &tasks, cancel.clone());
+        let start =
+            Start { shared: shared.clone(), homes: homes.clone(), handles: handles.clone(), pods, events, found };
+        let commands = Dispatcher::spawn(start, &tasks, cancel.clone());
         tasks.spawn(heartbeat::run(shared.clone(), cancel.clone()));
-        tasks.spawn(reclaim::run(shared.clone(), tasks.clone(), cancel.clone()));
+        tasks.spawn(reclaim::run(shared.clone(), homes, volumes, cancel.clone()));
         Ok(Self { shared, handles, commands, tasks, cancel })
     }
 
     /// Logs and exec of the node's pods.
     pub fn streams(&self) -> Arc<dyn NodeStreams> {
-        Arc::new(streams::Streams {
-            shared: self.shared.clone(),
-            handles: self.handles.clone(),
-            tasks: self.tasks.clone(),
-        })
+        Arc::new(streams::Streams { handles: vec![self.handles.clone()], tasks: self.tasks.clone() })
+    }
+
+    /// As [`NodeAgent::streams`], with the pods of virtual nodes: what is asked of them is refused with the reason.
+    pub fn streams_beside(&self, nodes: &VirtualNodes) -> Arc<dyn NodeStreams> {
+        let handles = vec![self.handles.clone(), nodes.handles.clone()];
+        Arc::new(streams::Streams { handles, tasks: self.tasks.clone() })
     }
 
     /// Graceful node shutdown: stops all pods, those of a set from the highest ordinal down and sets side by side, each

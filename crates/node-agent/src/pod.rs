@@ -200,10 +200,6 @@ impl PodTask {
             for message in batch.drain(..) {
                 self.take(message);
             }
-            // Everything that is ready is taken before anything is decided.
-            while let Some(Some(done)) = futures::FutureExt::now_or_never(self.running.next()) {
-                self.finish(done);
-            }
         }
         self.shared.watches.remove(&self.uid);
         self.uid
@@ -213,11 +209,16 @@ impl PodTask {
         let now = self.shared.now();
         match message {
             Message::Event(event) => {
-                if let Event::Updated(pod) = &event {
-                    self.note_update(pod);
-                }
+                let has_new_notes = match &event {
+                    Event::Updated(pod) => self.note_update(pod),
+                    _ => false,
+                };
                 self.is_gone |= matches!(event, Event::Gone);
                 self.machine.handle(event, now);
+                if has_new_notes && self.shared.is_virtual() {
+                    // The pod's script may be right now.
+                    self.machine.handle(Event::SourcesChanged, now);
+                }
             }
             Message::Exited { container, exit } => self.take_exit(container, exit),
             Message::SourcesChanged => {
@@ -231,16 +232,16 @@ impl PodTask {
         }
     }
 
-    /// Labels and annotations may stand in files of the pod.
-    fn note_update(&mut self, pod: &Pod) {
+    /// Labels and annotations may stand in files of the pod; returns whether they changed.
+    fn note_update(&mut self, pod: &Pod) -> bool {
         let old = &self.machine.pod().metadata;
-        if (&old.labels, &old.annotations) != (&pod.metadata.labels, &pod.metadata.annotations) {
-            self.content.is_stale = true;
-        }
+        let has_new_notes = (&old.labels, &old.annotations) != (&pod.metadata.labels, &pod.metadata.annotations);
+        self.content.is_stale |= has_new_notes;
         if old.resource_version != pod.metadata.resource_version && !self.writer.is_writing {
             // What the API has is the truth, also where somebody else wrote it.
             self.writer.known = pod.status.as_ref().map(status::tree).unwrap_or_default();
         }
+        has_new_notes
     }
 
     fn take_exit(&mut self, id: String, exit: RuntimeExit) {
@@ -304,9 +305,21 @@ impl PodTask {
 
     /// Carries out what the machine wants, then what follows from it: content, status, view, answers.
     fn obey(&mut self) {
-        let now = self.shared.now();
-        for action in self.machine.poll_actions(now) {
-            self.act(action);
+        let mut now = self.shared.now();
+        loop {
+            for action in self.machine.poll_actions(now) {
+                self.act(action);
+            }
+            // What is done at once needs no status in between: what takes no time is written together.
+            let mut has_more = false;
+            while let Some(Some(done)) = futures::FutureExt::now_or_never(self.running.next()) {
+                self.finish(done);
+                has_more = true;
+            }
+            if !has_more {
+                break;
+            }
+            now = self.shared.now();
         }
         self.refresh_content(now);
         let is_written = self.write_status(now);
@@ -340,6 +353,11 @@ impl PodTask {
             }
             Action::RunHook { container, id, hook, limit } => {
                 Box::pin(crate::probe::run_hook(shared, pod, ips, container, id, hook, limit))
+            }
+            Action::Probe { container, id, kind, .. } if shared.is_virtual() => {
+                let age = self.machine.started_at(&container).map(|at| shared.now().duration_since(at));
+                let age = age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default();
+                Box::pin(std::future::ready(crate::probe::scripted(&pod, &container, id, kind, age)))
             }
             Action::Probe { container, id, kind, limit } => {
                 Box::pin(crate::probe::run_probe(shared, pod, ips, container, id, kind, limit))

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use api::resources as res;
 use client::{Patch, WriteOptions};
-use informer::{Informer, Scope};
+use informer::Informer;
 use k8s_openapi::api::core::v1::PersistentVolume;
 use meta::{ObjectId, Reason};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use crate::handles::Homes;
 use crate::shared::Shared;
 use crate::sources::{PROVISIONED_BY, PROVISIONER};
 
@@ -23,15 +23,17 @@ pub(crate) const FINALIZER: &str = "roadstead.dev/local-volume";
 /// Pause before a removal that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// Follows persistent volumes for ever.
-pub(crate) async fn run(shared: Arc<Shared>, tasks: TaskTracker, cancel: CancellationToken) {
-    let scope = Scope::all(res::PERSISTENT_VOLUMES);
-    let volumes: Informer<PersistentVolume> =
-        Informer::start(shared.parts.client.clone(), scope, &tasks, cancel.clone());
+/// Follows persistent volumes for ever, and removes the bytes of those that lie on one of the nodes.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    homes: Homes,
+    volumes: Informer<PersistentVolume>,
+    cancel: CancellationToken,
+) {
     let mut changes = volumes.changes();
     loop {
         let mut has_failed = false;
-        for volume in volumes.list().into_iter().filter(|volume| wants_removal(volume, &shared.config.node_name)) {
+        for volume in volumes.list().into_iter().filter(|volume| wants_removal(volume, |node| homes.has(node))) {
             if let Err(why) = remove(&shared, &volume).await {
                 tracing::warn!(volume = volume.metadata.name, why, "the bytes of a volume are not removed yet");
                 has_failed = true;
@@ -47,7 +49,7 @@ pub(crate) async fn run(shared: Arc<Shared>, tasks: TaskTracker, cancel: Cancell
     }
 }
 
-fn wants_removal(volume: &PersistentVolume, node: &str) -> bool {
+fn wants_removal(volume: &PersistentVolume, is_ours_to_clear: impl Fn(&str) -> bool) -> bool {
     let metadata = &volume.metadata;
     let is_ours =
         metadata.annotations.as_ref().and_then(|notes| notes.get(PROVISIONED_BY)).is_some_and(|by| by == PROVISIONER);
@@ -59,11 +61,11 @@ fn wants_removal(volume: &PersistentVolume, node: &str) -> bool {
         && is_ours
         && is_held
         && is_last
-        && is_here(volume, node)
+        && is_here(volume, is_ours_to_clear)
         && matches!(policy, Some("Delete" | "Retain"))
 }
 
-fn is_here(volume: &PersistentVolume, node: &str) -> bool {
+fn is_here(volume: &PersistentVolume, is_here: impl Fn(&str) -> bool) -> bool {
     let required = volume
         .spec
         .as_ref()
@@ -73,7 +75,7 @@ fn is_here(volume: &PersistentVolume, node: &str) -> bool {
         term.match_expressions.iter().flatten().any(|expression| {
             expression.key == "kubernetes.io/hostname"
                 && expression.operator == "In"
-                && expression.values.iter().flatten().any(|value| value == node)
+                && expression.values.iter().flatten().any(|value| is_here(value))
         })
     })
 }
@@ -119,11 +121,11 @@ mod tests {
 
     #[test]
     fn bytes_go_only_when_every_condition_holds() {
-        assert!(wants_removal(&volume(|_| {}), "n1"));
-        assert!(!wants_removal(&volume(|_| {}), "n2"));
-        assert!(!wants_removal(&volume(|pv| pv["metadata"]["deletionTimestamp"] = Value::Null), "n1"));
-        assert!(!wants_removal(&volume(|pv| pv["metadata"]["annotations"] = json!({})), "n1"));
+        assert!(wants_removal(&volume(|_| {}), |node| node == "n1"));
+        assert!(!wants_removal(&volume(|_| {}), |node| node == "n2"));
+        assert!(!wants_removal(&volume(|pv| pv["metadata"]["deletionTimestamp"] = Value::Null), |node| node == "n1"));
+        assert!(!wants_removal(&volume(|pv| pv["metadata"]["annotations"] = json!({})), |node| node == "n1"));
         let protected = json!([FINALIZER, "kubernetes.io/pv-protection"]);
-        assert!(!wants_removal(&volume(|pv| pv["metadata"]["finalizers"] = protected), "n1"));
+        assert!(!wants_removal(&volume(|pv| pv["metadata"]["finalizers"] = protected), |node| node == "n1"));
     }
 }

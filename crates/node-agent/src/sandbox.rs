@@ -57,7 +57,9 @@ async fn try_set_up(shared: &Shared, pod: &Pod) -> Result<Vec<IpAddr>, String> {
             vec![attached.map_err(|error| sentence(&error))?.address]
         }
     };
-    write_files(shared, pod, &ips).map_err(|error| format!("write the pod's own files: {error}"))?;
+    if !shared.is_virtual() {
+        write_files(shared, pod, &ips).map_err(|error| format!("write the pod's own files: {error}"))?;
+    }
     Ok(ips)
 }
 
@@ -111,7 +113,7 @@ pub(crate) async fn tear_down(
         // A dispatcher that has ended starts nothing any more.
         let _ended = deaths.send(uid.clone()).await;
         remove(&shared, &uid, volumes).await?;
-        if logs {
+        if logs && !shared.is_virtual() {
             remove_folder(&shared.pod_logs_dir(&pod)).map_err(|error| format!("remove logs: {error}"))?;
         }
         Ok(())
@@ -138,8 +140,10 @@ pub(crate) async fn remove(shared: &Shared, uid: &Uid, volumes: bool) -> Result<
     tracing::trace!(pod = %uid, "network removed");
     if volumes {
         shared.parts.volumes.tear_down(uid).await.map_err(|error| error.sentence())?;
-        // The volumes' folder and that of the pod's own files are one where volumes are on disk.
-        remove_folder(&shared.pod_dir(uid)).map_err(|error| format!("remove the pod's own files: {error}"))?;
+        if !shared.is_virtual() {
+            // The volumes' folder and that of the pod's own files are one where volumes are on disk.
+            remove_folder(&shared.pod_dir(uid)).map_err(|error| format!("remove the pod's own files: {error}"))?;
+        }
     }
     tracing::trace!(pod = %uid, "volumes removed");
     Ok(())

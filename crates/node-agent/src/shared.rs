@@ -22,8 +22,18 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) recorder: EventRecorder,
-    pub(crate) watches: Watches,
+    pub(crate) watches: Arc<Watches>,
     pub(crate) machine: MachineFacts,
+    pub(crate) reality: Reality,
+}
+
+/// Whether there is a machine behind the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reality {
+    /// Pods are processes of this machine, with files and addresses.
+    Machine,
+    /// Pods live by the script of their annotations: no process, no file, nothing to connect to.
+    Virtual,
 }
 
 impl std::fmt::Debug for Shared {
@@ -35,7 +45,7 @@ impl std::fmt::Debug for Shared {
 /// What the machine has.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct MachineFacts {
-    pub(crate) cpus: i64,
+    pub(crate) cpu_millis: i64,
     pub(crate) memory_bytes: i64,
     pub(crate) disk_bytes: u64,
     pub(crate) kernel: String,
@@ -58,7 +68,9 @@ impl MachineFacts {
             .map(|name| name.trim_matches('"').to_owned())
             .unwrap_or_else(|| "Linux".to_owned());
         Self {
-            cpus: std::thread::available_parallelism().map_or(1, |cpus| i64::try_from(cpus.get()).unwrap_or(1)),
+            cpu_millis: std::thread::available_parallelism()
+                .map_or(1, |cpus| i64::try_from(cpus.get()).unwrap_or(1))
+                .saturating_mul(1000),
             memory_bytes: memory_kib * 1024,
             disk_bytes: rustix::fs::statvfs(data_dir).map_or(0, |stat| stat.f_blocks * stat.f_frsize),
             kernel: text("/proc/sys/kernel/osrelease"),
@@ -79,9 +91,13 @@ impl Shared {
     ) -> Self {
         let source = Source { component: "kubelet".to_owned(), host: config.node_name.clone() };
         let recorder = EventRecorder::start(parts.client.clone(), source, clock.clone(), tasks, cancel.clone());
-        let watches = Watches::new(parts.client.clone(), tasks.clone(), cancel.clone());
+        let watches = Arc::new(Watches::new(parts.client.clone(), tasks.clone(), cancel.clone()));
         let machine = MachineFacts::read(&config.data_dir);
-        Self { config, parts, clock, recorder, watches, machine }
+        Self { config, parts, clock, recorder, watches, machine, reality: Reality::Machine }
+    }
+
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.reality == Reality::Virtual
     }
 
     pub(crate) fn now(&self) -> Timestamp {

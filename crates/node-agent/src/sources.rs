@@ -66,7 +66,7 @@ pub(crate) async fn gather(
     let mut sources = Sources {
         pod_ips,
         host_ips: vec![shared.config.gateway],
-        node_cpu_millis: shared.machine.cpus * 1000,
+        node_cpu_millis: shared.machine.cpu_millis,
         node_memory_bytes: shared.machine.memory_bytes,
         ..Sources::default()
     };
@@ -87,6 +87,10 @@ pub(crate) async fn gather(
 pub(crate) async fn add_services(shared: &Shared, pod: &Pod, sources: &mut Sources) -> Result<(), String> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let client = shared.parts.client.as_ref();
+    if shared.is_virtual() {
+        // They only become environment variables, which nobody reads.
+        return Ok(());
+    }
     let links = pod.spec.as_ref().and_then(|spec| spec.enable_service_links).unwrap_or(true);
     if links {
         let target = Collection::in_namespace(res::SERVICES, namespace);
@@ -120,6 +124,8 @@ async fn issue_tokens(shared: &Shared, pod: &Pod, needs: &Needs, known: &Tokens)
     for need in &needs.tokens {
         let issued = match known.get(need) {
             Some(issued) if issued.renew_at > now => issued.clone(),
+            // Nobody could read it: there is no process.
+            _ if shared.is_virtual() => Issued { token: String::new(), renew_at: Timestamp::MAX },
             _ => issue(shared, pod, need, now).await.map_err(|error| error.message)?,
         };
         tokens.insert(need.clone(), issued);

@@ -1,6 +1,5 @@
 //! The node's half of `logs` and `exec`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,36 +12,40 @@ use meta::{Status, Timestamp, Uid};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::dispatch::{Handle, Handles};
+use crate::handles::{Handle, Handles};
 use crate::logs::{FolderWatch, LogReader, Wanted};
 use crate::pod::PodView;
 use crate::sandbox::sentence;
-use crate::shared::Shared;
 
-/// Implements [`NodeStreams`] for the pods of this node.
+/// Implements [`NodeStreams`] for the pods of this machine's node, and of virtual ones.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) handles: Handles,
+    pub(crate) handles: Vec<Handles>,
     pub(crate) tasks: TaskTracker,
 }
 
 impl Streams {
-    fn handle(&self, uid: &Uid, namespace: &str, name: &str) -> Result<Handle, Status> {
-        self.handles.get(uid).ok_or_else(|| {
-            let _ = namespace;
-            Status::not_found(&api::resources::PODS, name)
-        })
+    fn handle(&self, uid: &Uid, name: &str) -> Result<Handle, Status> {
+        let found = self.handles.iter().find_map(|handles| handles.get(uid));
+        let handle = found.ok_or_else(|| Status::not_found(&api::resources::PODS, name))?;
+        if handle.shared.is_virtual() {
+            let node = &handle.shared.config.node_name;
+            return Err(Status::bad_request(format!(
+                "pod {name:?} is on the virtual node {node:?}: no process runs there, so there is no log to read and \
+                 nothing to exec into; a nodeSelector or affinity keeps pods on real nodes"
+            )));
+        }
+        Ok(handle)
     }
 }
 
 #[async_trait]
 impl NodeStreams for Streams {
     async fn logs(&self, request: LogRequest) -> Result<BoxStream<'static, Result<Bytes, Status>>, Status> {
-        let handle = self.handle(&request.pod_uid, &request.namespace, &request.pod)?;
+        let handle = self.handle(&request.pod_uid, &request.pod)?;
         let attempt = attempt(&handle.view.borrow(), &request)?;
-        let wanted = wanted(&request, self.shared.now())?;
-        let path = self.shared.log_path(&handle.pod, &request.container, attempt);
+        let wanted = wanted(&request, handle.shared.now())?;
+        let path = handle.shared.log_path(&handle.pod, &request.container, attempt);
         let reader = LogReader::new(path.clone(), wanted).map_err(|error| Status::internal(&error))?;
         let follow = if request.follow && !request.previous {
             let folder = path.parent().unwrap_or(&path);
@@ -60,7 +63,7 @@ impl NodeStreams for Streams {
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<ExecSession, Status> {
-        let handle = self.handle(&request.pod_uid, &request.namespace, &request.pod)?;
+        let handle = self.handle(&request.pod_uid, &request.pod)?;
         let view = handle.view.borrow().clone();
         let id = match view.containers.get(&request.container) {
             None => return Err(not_valid(&request.container, &request.pod)),
@@ -78,7 +81,7 @@ impl NodeStreams for Streams {
             tty: request.tty,
             timeout: None,
         };
-        let session = self.shared.parts.runtime.exec(&request.pod_uid, &ContainerId(id), spec).await;
+        let session = handle.shared.parts.runtime.exec(&request.pod_uid, &ContainerId(id), spec).await;
         let session = session.map_err(|error| Status::internal(sentence(&error)))?;
         Ok(self.bridge(session))
     }

@@ -26,6 +26,8 @@ pub(crate) struct Alive {
     pub(crate) post_start: HookState,
     pub(crate) probes: Vec<Probe>,
     pub(crate) kill: Option<Kill>,
+    /// Not ready before this moment, whatever the probes say.
+    pub(crate) held_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +96,7 @@ impl Alive {
     }
 
     pub(crate) fn drive(&mut self, name: &str, around: &Surroundings<'_>, out: &mut Vec<Action>) {
+        self.held_until = self.held_until.filter(|until| *until > around.now);
         let spec = around.container(name);
         if self.post_start == HookState::Todo {
             self.post_start = HookState::Doing;
@@ -178,6 +181,7 @@ impl Alive {
             KillStep::Killed { again_at } => again_at,
             KillStep::Begin | KillStep::Hook { .. } | KillStep::Terminated => kill.deadline,
         }));
+        out.extend(self.held_until);
         out.extend(self.probes.iter().filter_map(Probe::next_at));
     }
 }

@@ -182,7 +182,9 @@ impl Container {
     pub(crate) fn is_ready(&self) -> bool {
         match (&self.current, self.role) {
             (Current::Alive(alive), Role::App | Role::Sidecar) => {
-                alive.is_started() && alive.probes.iter().all(|p| p.kind != ProbeKind::Readiness || p.is_well())
+                alive.is_started()
+                    && alive.held_until.is_none()
+                    && alive.probes.iter().all(|p| p.kind != ProbeKind::Readiness || p.is_well())
             }
             (Current::Ended(ended), Role::Init) => ended.exit.code == 0,
             _ => false,
@@ -381,6 +383,7 @@ impl Container {
             post_start: if has_hook { HookState::Todo } else { HookState::Done },
             probes: Vec::new(),
             kill: None,
+            held_until: None,
         };
         if !has_hook && let Some(spec) = spec {
             alive.arm_probes(spec, around.now);
@@ -392,6 +395,14 @@ impl Container {
         match &self.image {
             Image::Present(image) => &image.id,
             _ => "",
+        }
+    }
+
+    pub(crate) fn hold_readiness(&mut self, id: &str, until: Timestamp) {
+        if let Current::Alive(alive) = &mut self.current
+            && alive.id == id
+        {
+            alive.held_until = Some(until);
         }
     }
 
@@ -592,6 +603,7 @@ impl Container {
             post_start: HookState::Done,
             probes: Vec::new(),
             kill: None,
+            held_until: None,
         };
         if let Some(spec) = around.container(&self.name) {
             alive.arm_probes(spec, around.now);

@@ -2,7 +2,8 @@
 //!
 //! Here live [`PodMachine`] (events in, actions out, the pod's status at any time) and the pure functions around it:
 //! a container's environment ([`mod@env`]), the files of its volumes ([`files`]), `/etc/hosts` and `/etc/resolv.conf`
-//! ([`hosts`]), what a container runs as ([`run`]), admission on the node ([`admit`]), the order of a node's shutdown
+//! ([`hosts`]), what a container runs as ([`run`]), its scripted life on a virtual
+//! node ([`script`]), admission on the node ([`admit`]), the order of a node's shutdown
 //! ([`shutdown`]), and the one fact a pod waits for ([`why`]). Not here: clocks, processes, files, sockets; those are
 //! `node-agent`'s. Start with [`PodMachine`], then `container.rs`.
 //!
@@ -19,6 +20,7 @@ pub mod hosts;
 mod machine;
 mod probe;
 pub mod run;
+pub mod script;
 pub mod shutdown;
 pub mod sources;
 mod status;

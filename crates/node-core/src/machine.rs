@@ -234,6 +234,7 @@ impl PodMachine {
             Event::Probed { id, kind, outcome } => {
                 self.containers.iter_mut().for_each(|c| c.probed(&id, kind, &outcome, &around, out));
             }
+            Event::HoldReadiness { id, until } => self.containers.iter_mut().for_each(|c| c.hold_readiness(&id, until)),
             Event::SourcesChanged => self.hurry(now),
             Event::Stop(cause) => self.begin_stop(cause, now),
             Event::TornDown(result) => self.torn_down(result, now),
@@ -511,6 +512,12 @@ impl PodMachine {
             (_, None) if container.role != Role::App || !self.is_initialized() => Some("PodInitializing"),
             (_, None) => Some("ContainerCreating"),
         }
+    }
+
+    /// When the instance that runs was started.
+    pub fn started_at(&self, container: &str) -> Option<Timestamp> {
+        let container = self.containers.iter().find(|one| one.name == container)?;
+        container.alive().map(|alive| alive.started_at)
     }
 
     /// The id of a running container.

@@ -77,6 +77,13 @@ pub enum Event {
         /// What it found.
         outcome: ProbeOutcome,
     },
+    /// An instance counts as ready no sooner than this, whatever its probes say: scripts of virtual nodes.
+    HoldReadiness {
+        /// Id of the container.
+        id: String,
+        /// Until when.
+        until: Timestamp,
+    },
     /// Something a step waits for may have changed (a ConfigMap, a claim): try again now.
     SourcesChanged,
     /// Stop for this reason, if not stopping yet.

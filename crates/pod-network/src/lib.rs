@@ -1,6 +1,6 @@
 //! Links, addresses, routes and service rules of one node.
 //!
-//! Here live the [`PodNetwork`] trait, its implementation over netlink and nftables, and the in-memory twin. What is
+//! Here live the [`PodNetwork`] trait, its implementation over netlink and nftables, and the in-memory twins. What is
 //! not here: names (`dns-server`) and the decision which services exist (`node-agent`). Start with [`PodNetwork`]; then
 //! `addresses` and `rules`, the deciding halves, and `netlink`, which obeys.
 
@@ -9,10 +9,12 @@ mod netlink;
 mod ranges;
 mod rules;
 mod twin;
+mod virtual_network;
 
 pub use netlink::{Config, NetlinkNetwork, audit, remove_everything};
 pub use ranges::{Ranges, choose_ranges, routed};
 pub use twin::MemoryNetwork;
+pub use virtual_network::{VirtualNetwork, is_virtual};
 
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;

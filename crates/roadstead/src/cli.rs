@@ -1,9 +1,11 @@
 //! What can be typed: every flag and every help text, and nothing else.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// Kubernetes StatefulSets in one program: a whole cluster on this machine, driven by unmodified kubectl.
 #[derive(Parser, Debug)]
@@ -31,6 +33,7 @@ Examples:
   roadstead up -f redis.yaml                  start (or use the running one), apply, show progress until ready
   cat *.yaml | roadstead up -f -              manifests from standard input
   roadstead up --name ci --listen 127.0.0.1:0 a second cluster beside the first, on a free port
+  roadstead up --virtual-nodes 100            100 nodes without a machine, to test operators and charts
   roadstead up --foreground                   stay in the foreground, for systemd")]
     Up(UpArgs),
     /// Stop the cluster: pods highest ordinal first, data kept
@@ -100,6 +103,12 @@ pub struct UpArgs {
     /// Name of this node [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// Most pods that this node takes; 0 sends all to virtual nodes
+    #[arg(long, value_name = "N", default_value_t = server::PODS_MAX)]
+    pub max_pods: usize,
+    /// Nodes without a machine.
+    #[command(flatten)]
+    pub virtual_args: VirtualArgs,
     /// Longest time to wait until all is ready, for example 90s or 5m
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
     pub timeout: std::time::Duration,
@@ -112,6 +121,36 @@ pub struct UpArgs {
     /// File descriptor on which the background server says that it is ready
     #[arg(long, hide = true, value_name = "FD")]
     pub notify_fd: Option<i32>,
+}
+
+/// Nodes without a machine.
+#[derive(Args, Clone, Debug)]
+pub struct VirtualArgs {
+    /// Make sure that the nodes virtual-0 to virtual-<N-1> are there, whose pods live by a script, without processes;
+    /// they stay until they are deleted
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub virtual_nodes: u32,
+    /// What a new virtual node has [default: cpu=32,memory=256Gi,pods=110]
+    #[arg(long, value_name = "NAME=AMOUNT,…", default_value = "", hide_default_value = true, value_parser = parse_capacity)]
+    pub virtual_node_capacity: Capacity,
+}
+
+/// Amounts of resources by name.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Capacity(pub BTreeMap<String, Quantity>);
+
+/// Reads `cpu=8,memory=32Gi,pods=110`.
+fn parse_capacity(text: &str) -> Result<Capacity, String> {
+    let one = |part: &str| {
+        let wanted = || format!("{part:?} is not NAME=AMOUNT; write for example cpu=8,memory=32Gi,pods=110");
+        let (name, amount) = part.split_once('=').ok_or_else(wanted)?;
+        let is_amount = meta::Quantity::parse(amount).is_ok_and(|amount| amount >= meta::Quantity::default());
+        if name.is_empty() || !is_amount {
+            return Err(wanted());
+        }
+        Ok((name.to_owned(), Quantity(amount.to_owned())))
+    };
+    text.split(',').filter(|part| !part.is_empty()).map(one).collect::<Result<_, _>>().map(Capacity)
 }
 
 /// Arguments of `down`.
@@ -278,6 +317,16 @@ mod tests {
     fn the_flags_are_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_capacity_is_names_with_amounts() {
+        let read = parse_capacity("cpu=8,memory=32Gi").unwrap();
+        let shown: Vec<(&str, &str)> = read.0.iter().map(|(name, amount)| (name.as_str(), amount.0.as_str())).collect();
+        assert_eq!(shown, [("cpu", "8"), ("memory", "32Gi")]);
+        for text in ["cpu", "cpu=", "=8", "cpu=many", "cpu=-1"] {
+            assert!(parse_capacity(text).unwrap_err().contains("write for example"), "{text}");
+        }
     }
 
     #[test]

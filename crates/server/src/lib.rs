@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// The Kubernetes version whose API is served.
 pub const KUBERNETES_VERSION: &str = "v1.37";
+/// Pods that this node takes unless told otherwise.
+pub const PODS_MAX: usize = 250;
 /// Threads that serve requests and watch events. Two keep a laptop quiet; durable writes wait for the disk anyway.
 pub const WORKER_THREADS: usize = 2;
 /// Threads for calls that block: the container runtime, unpacking, `nft`.
@@ -33,6 +35,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Name of this node.
     pub node_name: String,
+    /// Most pods that this node takes; 0: none, all run on virtual nodes.
+    pub pods_max: usize,
 }
 
 /// The host's name as a node's name: lower case, as upstream's node agent takes it.

@@ -14,7 +14,7 @@ use container_runtime::LibcontainerRuntime;
 use controllers::Controllers;
 use images::DiskImages;
 use informer::{Informers, SystemClock};
-use node_agent::NodeAgent;
+use node_agent::{NodeAgent, VirtualConfig, VirtualNodes};
 use pki::{Pki, PkiRequest, ServingNames};
 use pod_network::{NetlinkNetwork, PodNetwork};
 use store::{RedbConfig, RedbEngine, Store};
@@ -30,8 +30,6 @@ use crate::{Config, StartError, StopError, images_folder};
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Port of the API server towards pods, at the gateway's address, which is the cluster's own.
 const POD_API_PORT: u16 = 6443;
-/// Pods that this node takes.
-const PODS_MAX: usize = 250;
 /// Longest time for all pods to stop at `down`, beyond which they are killed.
 const POD_GRACE: Duration = Duration::from_secs(110);
 /// Longest time for requests to finish.
@@ -54,6 +52,7 @@ pub struct Server {
     store: Store,
     api: Arc<ApiServer>,
     agent: NodeAgent,
+    virtual_nodes: VirtualNodes,
     controllers: Controllers,
     scheduler: scheduler::Scheduler,
     tasks: TaskTracker,
@@ -107,14 +106,15 @@ impl Server {
         let informers = Informers::new(api.client("system:roadstead"), tasks.clone(), cancel.clone());
         let network: Arc<dyn PodNetwork> = Arc::new(network);
         let agent = start_agent(&config, &cluster, &api, Arc::clone(&network), &cancel).await?;
-        api.set_node_streams(agent.streams());
+        let virtual_nodes = start_virtual_nodes(&config, &cluster, &api, &informers, &cancel);
+        api.set_node_streams(agent.streams_beside(&virtual_nodes));
         service_proxy::start(&informers, network, &tasks, cancel.clone());
         start_dns(&cluster, &informers, &tasks, &cancel).await?;
         let scheduler = start_scheduler(&api, &informers, &cancel);
         let controllers = start_controllers(&config, &pki, &api, &informers, &cancel);
         tasks.close();
         tracing::info!(%address, cluster = cluster.id, data = %config.data.display(), "the cluster is up");
-        Ok(Self { address, store, api, agent, controllers, scheduler, tasks, cancel })
+        Ok(Self { address, store, api, agent, virtual_nodes, controllers, scheduler, tasks, cancel })
     }
 
     /// Where people reach the API.
@@ -135,6 +135,7 @@ impl Server {
         // Nobody may replace or move pods that are about to stop.
         self.controllers.stop().await;
         self.scheduler.stop().await;
+        self.virtual_nodes.stop().await;
         match shutdown {
             Shutdown::StopPods => self.agent.shutdown(POD_GRACE).await,
             Shutdown::LeavePods => {}
@@ -225,7 +226,7 @@ async fn start_agent(
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         host_resolv_conf: "/etc/resolv.conf".into(),
         binary_version: env!("CARGO_PKG_VERSION").to_owned(),
-        pods_max: PODS_MAX,
+        pods_max: config.pods_max,
     };
     let client: Arc<dyn Client> = api.client(&format!("system:node:{}", config.node_name));
     let parts = node_agent::Parts {
@@ -236,6 +237,25 @@ async fn start_agent(
         volumes: Arc::new(volumes),
     };
     NodeAgent::start(agent_config, parts, cancel.child_token()).await.map_err(StartError::part("node agent"))
+}
+
+fn start_virtual_nodes(
+    config: &Config,
+    cluster: &Cluster,
+    api: &ApiServer,
+    informers: &Informers,
+    cancel: &CancellationToken,
+) -> VirtualNodes {
+    let settings = VirtualConfig {
+        cluster_id: cluster.id.clone(),
+        state_dir: config.data.join("network"),
+        volumes_dir: config.data.join("volumes"),
+        dns_server: IpAddr::V4(cluster.ranges.gateway()),
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        binary_version: env!("CARGO_PKG_VERSION").to_owned(),
+        machines: [config.node_name.clone()].into(),
+    };
+    VirtualNodes::start(settings, api.client("system:node:virtual"), informers, Arc::new(SystemClock), cancel)
 }
 
 async fn start_dns(

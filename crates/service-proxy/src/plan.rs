@@ -94,7 +94,9 @@ fn collect(port: &Port, slices: &[&EndpointSlice], wanted: fn(&Endpoint) -> bool
             continue;
         };
         for endpoint in slice.endpoints.iter().flatten().filter(|e| wanted(e)) {
-            found.extend(endpoint.addresses.first().and_then(|a| a.parse().ok()).map(|a: IpAddr| (a, number)));
+            let address = endpoint.addresses.first().and_then(|a| a.parse::<IpAddr>().ok());
+            // Nobody answers at a virtual pod's address: a connection that is refused says so sooner than one that is lost.
+            found.extend(address.filter(|address| !pod_network::is_virtual(*address)).map(|address| (address, number)));
         }
     }
     found.sort();
@@ -140,6 +142,17 @@ mod tests {
             ]),
             &expect![[r#"
                 10.96.0.9:80 None -> [(10.0.0.1, 5432), (10.0.0.3, 5432)]
+            "#]],
+        );
+    }
+
+    #[test]
+    fn pods_on_virtual_nodes_take_no_connections() {
+        check(
+            &sql(),
+            &json!([{"addresses": ["240.0.0.7"], "conditions": {"ready": true}}]),
+            &expect![[r#"
+                10.96.0.9:80 None -> []
             "#]],
         );
     }

@@ -1,7 +1,7 @@
 //! The volumes of pods on this machine.
 //!
 //! Here live the [`Volumes`] trait, its implementation on the machine's file system ([`LocalVolumes`]), and the
-//! in-memory twin ([`MemoryVolumes`]). A volume arrives here as a plain value: which files a ConfigMap becomes, or
+//! in-memory twins ([`MemoryVolumes`], and [`VirtualVolumes`] for virtual nodes). A volume arrives here as a plain value: which files a ConfigMap becomes, or
 //! where a claim's bytes lie, is decided elsewhere (`node-core`). Not here: bind mounts into containers, which the
 //! runtime makes from the paths that this crate hands out. Start with [`Volumes`].
 //!
@@ -13,6 +13,7 @@ mod atomic;
 mod local;
 mod memory;
 mod tree;
+mod virtual_volumes;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use meta::Uid;
 
 pub use local::LocalVolumes;
 pub use memory::MemoryVolumes;
+pub use virtual_volumes::VirtualVolumes;
 
 /// All volumes of one pod, ready to be made: nothing in here needs a further look-up.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,4 +1,4 @@
-//! The in-memory twin: what a virtual node uses, and the simulator.
+//! The in-memory twin: what tests use, and the simulator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

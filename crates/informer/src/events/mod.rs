@@ -63,7 +63,8 @@ pub fn reference_to<T: k8s_openapi::Metadata<Ty = ObjectMeta>>(object: &T) -> Ob
 /// Records events of one component. Clone it freely.
 #[derive(Clone)]
 pub struct EventRecorder {
-    inbox: mpsc::Sender<Happening>,
+    inbox: mpsc::Sender<(Happening, Arc<Source>)>,
+    source: Arc<Source>,
     clock: Arc<dyn Clock>,
     dropped: Arc<AtomicU64>,
 }
@@ -100,7 +101,7 @@ impl EventRecorder {
         cancel: CancellationToken,
     ) -> Self {
         let (inbox, outbox) = mpsc::channel(WAITING_MAX);
-        let writer = Writer { client, source, correlator: Correlator::default() };
+        let writer = Writer { client, correlator: Correlator::default() };
         tasks.spawn(async move {
             tokio::select! {
                 biased;
@@ -108,14 +109,20 @@ impl EventRecorder {
                 () = writer.run(outbox) => {}
             }
         });
-        Self { inbox, clock, dropped: Arc::default() }
+        Self { inbox, source: Arc::new(source), clock, dropped: Arc::default() }
+    }
+
+    /// The same recorder, for what happens on another host: many virtual nodes share one writing task.
+    pub fn on_host(&self, host: &str) -> Self {
+        let source = Source { component: self.source.component.clone(), host: host.to_owned() };
+        Self { source: Arc::new(source), ..self.clone() }
     }
 
     /// Records that something happened to an object; returns at once.
     pub fn record(&self, about: ObjectReference, event_type: EventType, reason: &str, message: impl Into<String>) {
         let happening =
             Happening { about, event_type, reason: reason.to_owned(), message: message.into(), at: self.clock.now() };
-        if self.inbox.try_send(happening).is_err() {
+        if self.inbox.try_send((happening, Arc::clone(&self.source))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -126,30 +133,37 @@ impl EventRecorder {
     }
 }
 
+/// What happened, and who says so.
+#[derive(Clone, Copy)]
+struct What<'a> {
+    happening: &'a Happening,
+    source: &'a Source,
+}
+
 struct Writer {
     client: Arc<dyn Client>,
-    source: Source,
     correlator: Correlator,
 }
 
 impl Writer {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Happening>) {
-        while let Some(happening) = inbox.recv().await {
+    async fn run(mut self, mut inbox: mpsc::Receiver<(Happening, Arc<Source>)>) {
+        while let Some((happening, source)) = inbox.recv().await {
+            let what = What { happening: &happening, source: &source };
             match self.correlator.handle(&happening) {
                 Verdict::Drop => {}
                 Verdict::Create { name, message } => {
-                    self.create(&happening, &name, &message, 1, happening.at).await;
+                    self.create(what, &name, &message, 1, happening.at).await;
                 }
                 Verdict::Repeat { name, message, count, first } => {
-                    self.repeat(&happening, &name, &message, count, first).await;
+                    self.repeat(what, &name, &message, count, first).await;
                 }
             }
         }
     }
 
-    async fn create(&self, what: &Happening, name: &str, message: &str, count: u32, first: Timestamp) {
-        let namespace = namespace_of(&what.about);
-        let body = event_body(what, &self.source, name, message, count, first);
+    async fn create(&self, what: What<'_>, name: &str, message: &str, count: u32, first: Timestamp) {
+        let namespace = namespace_of(&what.happening.about);
+        let body = event_body(what, name, message, count, first);
         let target = Collection::in_namespace(EVENTS, namespace);
         match self.client.create(&target, None, body, &WriteOptions::default()).await {
             Ok(_) => {}
@@ -158,9 +172,9 @@ impl Writer {
         }
     }
 
-    async fn repeat(&self, what: &Happening, name: &str, message: &str, count: u32, first: Timestamp) {
-        let id = ObjectId::namespaced(EVENTS, namespace_of(&what.about), name);
-        let patch = json!({"count": count, "lastTimestamp": seconds(what.at), "message": message});
+    async fn repeat(&self, what: What<'_>, name: &str, message: &str, count: u32, first: Timestamp) {
+        let id = ObjectId::namespaced(EVENTS, namespace_of(&what.happening.about), name);
+        let patch = json!({"count": count, "lastTimestamp": seconds(what.happening.at), "message": message});
         match self.client.patch(&id, None, Patch::Merge(patch), &WriteOptions::default()).await {
             Ok(_) => {}
             // Expired meanwhile: write it anew, with the count it had reached.
@@ -181,7 +195,8 @@ fn seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn event_body(what: &Happening, source: &Source, name: &str, message: &str, count: u32, first: Timestamp) -> Value {
+fn event_body(what: What<'_>, name: &str, message: &str, count: u32, first: Timestamp) -> Value {
+    let What { happening: what, source } = what;
     let mut from = json!({"component": source.component});
     if !source.host.is_empty() {
         from["host"] = json!(source.host);

@@ -7,6 +7,7 @@ mod plan;
 mod serve;
 mod status;
 mod up;
+mod virtual_nodes;
 mod why;
 
 use std::path::Path;

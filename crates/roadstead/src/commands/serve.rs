@@ -42,8 +42,12 @@ async fn serve(args: &UpArgs) -> Result<()> {
         data: instance.data.clone(),
         listen: args.listen,
         node_name: args.node_name.clone().unwrap_or_else(server::host_name),
+        pods_max: args.max_pods,
     };
     let running = server::Server::start(config).await?;
+    if args.virtual_args.virtual_nodes > 0 {
+        super::virtual_nodes::ensure(&super::connect(&instance).await?, &args.virtual_args).await?;
+    }
     notify(args.notify_fd, &format!("ready {}\n", running.address()))?;
     let shutdown = tokio::select! {
         biased;

@@ -36,6 +36,9 @@ pub async fn run(args: &UpArgs) -> Result<ExitCode> {
         Some(pid) => eprintln!("cluster {:?} runs already (process {pid})", instance.name),
         None => start(&instance, args, begun)?,
     }
+    if args.virtual_args.virtual_nodes > 0 {
+        super::virtual_nodes::ensure(&super::connect(&instance).await?, &args.virtual_args).await?;
+    }
     if manifests.is_empty() {
         eprintln!("export KUBECONFIG={}", instance.kubeconfig().display());
         return Ok(ExitCode::SUCCESS);
@@ -144,6 +147,7 @@ fn start(instance: &Instance, args: &UpArgs, begun: Instant) -> Result<()> {
         .arg(&instance.data)
         .arg("--notify-fd")
         .arg(notify.as_raw_fd().to_string());
+    command.arg("--max-pods").arg(args.max_pods.to_string());
     if let Some(name) = &args.node_name {
         command.args(["--node-name", name]);
     }
