@@ -10,6 +10,7 @@ mod bootstrap;
 mod chance;
 mod changes;
 mod config;
+mod eviction;
 mod expiry;
 #[doc(hidden)]
 pub mod fuzz;
