@@ -173,6 +173,8 @@ pub enum Generation {
     None,
     /// 1 on creation, one more with each change of `spec` and when deletion begins.
     Spec,
+    /// As [`Self::Spec`], and one more with each change of the annotations (Deployment).
+    SpecAndAnnotations,
     /// 1 on creation and one more when deletion begins only (EndpointSlice, PriorityClass).
     CreationOnly,
 }
@@ -215,6 +217,33 @@ pub struct Kind {
 }
 
 impl Kind {
+    /// A kind with every verb about which nothing is special: most rows say only what is different.
+    pub const fn ordinary(
+        resource: ResourceId,
+        scope: Scope,
+        kind: &'static str,
+        list_kind: &'static str,
+        singular: &'static str,
+    ) -> Self {
+        Self {
+            resource,
+            kind,
+            list_kind,
+            singular,
+            short_names: &[],
+            categories: &[],
+            scope,
+            verbs: ALL_VERBS,
+            subresources: &[],
+            stored_as: None,
+            delete_answer: DeleteAnswer::Status,
+            update_of_missing: UpdateOfMissing::NotFound,
+            update_without_version: UpdateWithoutVersion::Unconditional,
+            generation: Generation::None,
+            selectable_fields: &[],
+        }
+    }
+
     /// Group, version and kind.
     pub fn gvk(&self) -> Gvk<'_> {
         Gvk { group: &self.resource.group, version: &self.resource.version, kind: self.kind }

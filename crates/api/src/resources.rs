@@ -37,6 +37,16 @@ resources! {
     STATEFUL_SETS = "apps" / "v1" / "statefulsets";
     /// Controller revisions.
     CONTROLLER_REVISIONS = "apps" / "v1" / "controllerrevisions";
+    /// Deployments.
+    DEPLOYMENTS = "apps" / "v1" / "deployments";
+    /// Replica sets.
+    REPLICA_SETS = "apps" / "v1" / "replicasets";
+    /// Daemon sets.
+    DAEMON_SETS = "apps" / "v1" / "daemonsets";
+    /// Jobs.
+    JOBS = "batch" / "v1" / "jobs";
+    /// Cron jobs.
+    CRON_JOBS = "batch" / "v1" / "cronjobs";
     /// Endpoint slices.
     ENDPOINT_SLICES = "discovery.k8s.io" / "v1" / "endpointslices";
     /// Storage classes.

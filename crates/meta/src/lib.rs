@@ -1,9 +1,10 @@
 //! Words everybody uses.
 //!
 //! Here live the small value types that every room shares: identifiers, revisions, the `metav1.Status` error, label
-//! selectors, quantities. Object types and the kind table are not here but in `api`. Start with [`Status`] and
+//! selectors, quantities, schedules. Object types and the kind table are not here but in `api`. Start with [`Status`] and
 //! [`ResourceId`].
 
+pub mod cron;
 mod identity;
 pub mod quantity;
 pub mod selector;

@@ -36,7 +36,7 @@ pub(super) fn table(sources: &Sources, release: &str) -> Result<Built> {
         struct_docs: BTreeMap::new(),
         supplement: supplement::defaults(),
     };
-    for (import, prefix) in PACKAGES.iter().filter(|(import, _)| import.ends_with("/v1")) {
+    for (import, prefix) in PACKAGES.iter().filter(|(import, _)| import.ends_with("/v1") || import.ends_with("/v2")) {
         builder.roots_of(import, prefix)?;
     }
     for (group, version, kind, prefix) in UNPUBLISHED_ROOTS {

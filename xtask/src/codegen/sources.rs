@@ -11,13 +11,14 @@ use super::{golang, proto};
 
 /// Packages whose types we may need: Go import path and the prefix of their definition names.
 ///
-/// A group is added here when its first kind is served. Only what `v1` packages serve can stand at the top; others are
-/// here because a `v1` type speaks of theirs.
+/// A group is added here when its first kind is served. Only what stable packages serve can stand at the top; others
+/// are here because a stable type speaks of theirs.
 pub(super) const PACKAGES: &[(&str, &str)] = &[
     ("k8s.io/api/apps/v1", "io.k8s.api.apps.v1"),
     ("k8s.io/api/authentication/v1", "io.k8s.api.authentication.v1"),
     ("k8s.io/api/authorization/v1", "io.k8s.api.authorization.v1"),
     ("k8s.io/api/autoscaling/v1", "io.k8s.api.autoscaling.v1"),
+    ("k8s.io/api/autoscaling/v2", "io.k8s.api.autoscaling.v2"),
     ("k8s.io/api/batch/v1", "io.k8s.api.batch.v1"),
     ("k8s.io/api/certificates/v1", "io.k8s.api.certificates.v1"),
     ("k8s.io/api/coordination/v1", "io.k8s.api.coordination.v1"),

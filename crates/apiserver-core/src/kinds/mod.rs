@@ -18,21 +18,28 @@ mod cells;
 mod columns;
 mod config_map;
 mod controller_revision;
+mod cron_job;
+mod daemon_set;
+mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod job;
 mod lease;
 mod namespace;
 mod node;
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
+mod pod_disruption_budget;
+mod replica_set;
 pub mod reviews;
 mod secret;
 pub mod service;
 mod service_account;
 pub mod stateful_set;
 mod storage_class;
+mod workload;
 
 pub use columns::{Column, Row};
 
@@ -102,7 +109,9 @@ pub struct Rules {
     pub validate_status: fn(new: &Value, old: &Value, &mut Errors),
     /// Gives an update what only the server can choose (addresses); called after `prepare_update`.
     pub allocate_update: fn(new: &mut Value, old: &Value, pool: Option<&AddressPool>, seed: u64) -> Errors,
-    /// What the client should know (K-38).
+    /// What the client should know when it creates an object.
+    pub warn_create: fn(&Value, &mut Vec<String>),
+    /// What the client should know, on creates and updates (K-38).
     pub warn: fn(&Value, &mut Vec<String>),
     /// What deletion means for the kind.
     pub deletion: DeletionRules,
@@ -139,6 +148,7 @@ impl Rules {
         validate_update: |_, _, _| {},
         validate_status: |_, _, _| {},
         allocate_update: |_, _, _, _| Errors::new(),
+        warn_create: |_, _| {},
         warn: |_, _| {},
         deletion: DeletionRules::PLAIN,
     };
@@ -167,7 +177,13 @@ static KINDS: LazyLock<Vec<KindDef>> = LazyLock::new(|| {
         service::def(),
         service_account::def(),
         controller_revision::def(),
+        daemon_set::def(),
+        deployment::def(),
+        replica_set::def(),
         stateful_set::def(),
+        cron_job::def(),
+        job::def(),
+        pod_disruption_budget::def(),
         reviews::self_subject_access_review(),
         lease::def(),
         endpoint_slice::def(),

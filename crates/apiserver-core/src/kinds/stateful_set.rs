@@ -12,7 +12,7 @@ use super::persistent_volume_claim as claim;
 use super::pod;
 use super::{Column, KindDef, Needs, Row, Rules, cells};
 use crate::tree::{as_object_mut, at, copy_member, has, int, items, items_mut, member, remove, set, set_default, text};
-use crate::validate::metadata::{validate_annotations, validate_labels, validate_non_negative};
+use crate::validate::metadata::validate_non_negative;
 use crate::validate::{Errors, Path, names, selector};
 
 const FORBIDDEN_CHANGE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
@@ -252,14 +252,7 @@ fn validate_template(spec: &Value, selector: &LabelSelector, path: &Path<'_>, er
         let path = template_path.child("metadata");
         errors.invalid_shown(&path.child("labels"), &labels.to_string(), "`selector` does not match template `labels`");
     }
-    validate_labels(metadata, "labels", &template_path, errors);
-    validate_annotations(metadata, &template_path, errors);
-    let pod_spec = with_claims_as_volumes(spec);
-    pod::validate_spec(&pod_spec, &template_path.child("spec"), errors);
-    if !items(&pod_spec, "ephemeralContainers").is_empty() {
-        let path = template_path.child("spec");
-        errors.forbidden(&path.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
-    }
+    pod::validate_template(metadata, &with_claims_as_volumes(spec), &template_path, errors);
 }
 
 /// The pod spec as the pods will have it: claims that are mounted are volumes, and hide volumes of the same name; the

@@ -155,8 +155,8 @@ fn selectable_fields_exist() {
             let root = type_of_kind;
             for name in path.split('.') {
                 let field = schema.field(type_of_kind, name);
-                // An old name of a field, and one that is computed from two.
-                if matches!(*path, "spec.host" | "source") || name == "reportingComponent" {
+                // Old names of fields, and one that is computed from two.
+                if matches!(*path, "spec.host" | "source" | "status.successful") || name == "reportingComponent" {
                     break;
                 }
                 type_of_kind = field.unwrap_or_else(|| panic!("{path} of {}", def.kind.kind)).ty;

@@ -28,6 +28,8 @@ enum Source {
     Path(Vec<String>),
     /// At the first of two paths that is there: events are stored once and served in two shapes (K-34).
     Either(Vec<String>, Vec<String>),
+    /// A number, `0` where it is absent.
+    Count(Vec<String>),
     /// Accepted, and never anything but empty (`status.podIPs`).
     Nowhere,
 }
@@ -72,6 +74,7 @@ impl Source {
         let walk = |path: &[String]| path.iter().try_fold(object, |value, name| value.get(name));
         let value = match self {
             Self::Path(path) => walk(path),
+            Self::Count(path) => return Cow::Owned(walk(path).and_then(Value::as_i64).unwrap_or(0).to_string()),
             Self::Either(first, second) => walk(first).or_else(|| walk(second)),
             Self::Nowhere => None,
         };
@@ -99,6 +102,7 @@ fn source(kind: &Kind, label: &str) -> Result<Source, Status> {
         "metadata.name" => return Ok(Source::Path(path(label))),
         "metadata.namespace" if kind.kind != "Namespace" => return Ok(Source::Path(path(label))),
         "status.podIPs" if kind.kind == "Pod" => return Ok(Source::Nowhere),
+        "status.successful" if kind.kind == "Job" => return Ok(Source::Count(path("status.succeeded"))),
         "spec.host" if kind.kind == "Pod" => return Ok(Source::Path(path("spec.nodeName"))),
         _ => {}
     }

@@ -193,9 +193,14 @@ impl Errors {
 
     /// A structured value that is none of those allowed.
     pub fn not_supported_value(&mut self, path: &Path<'_>, value: &Value, allowed: &[&str]) {
+        self.not_supported_shown(path, &render(value), allowed);
+    }
+
+    /// A value that is none of those allowed, printed already.
+    pub fn not_supported_shown(&mut self, path: &Path<'_>, shown: &str, allowed: &[&str]) {
         let allowed: Vec<String> = allowed.iter().map(|word| go_quoted(word)).collect();
         let detail = format!("supported values: {}", allowed.join(", "));
-        self.push(ErrorKind::NotSupported, path, Some(render(value)), &detail);
+        self.push(ErrorKind::NotSupported, path, Some(shown.to_owned()), &detail);
     }
 
     /// A value that must not be there, or must not change.

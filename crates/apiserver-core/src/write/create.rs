@@ -96,6 +96,7 @@ pub fn decide_create(def: &KindDef, object: Value, context: &CreateContext<'_>) 
         return Err(status);
     }
     metadata::warnings(&object, &mut warnings);
+    (rules.warn_create)(&object, &mut warnings);
     (rules.warn)(&object, &mut warnings);
     set(&mut object, "kind", def.kind.kind);
     set(&mut object, "apiVersion", def.kind.resource.group_version());
@@ -194,7 +195,7 @@ fn check_namespace(def: &KindDef, object: &Value, context: &CreateContext<'_>) -
 fn set_generation(def: &KindDef, object: &mut Value) {
     match def.kind.generation {
         api::Generation::None => {}
-        api::Generation::Spec | api::Generation::CreationOnly => {
+        api::Generation::Spec | api::Generation::SpecAndAnnotations | api::Generation::CreationOnly => {
             object_mut(object, "metadata").insert("generation".to_owned(), 1.into());
         }
     }

@@ -172,13 +172,26 @@ fn keep_all_but_status(current: &Value, new: &mut Value) {
     *new = kept;
 }
 
-/// One more when the spec changed (V-130).
+/// One more when the spec changed (V-130); of a Deployment, the annotations too.
 fn count_generation(def: &KindDef, current: &Value, new: &mut Value) {
-    if def.kind.generation != api::Generation::Spec || member(current, "spec") == member(new, "spec") {
+    let annotations = |object| member(member(object, "metadata"), "annotations");
+    let is_new = member(current, "spec") != member(new, "spec");
+    let counts = match def.kind.generation {
+        api::Generation::None | api::Generation::CreationOnly => false,
+        api::Generation::Spec => is_new,
+        api::Generation::SpecAndAnnotations => is_new || !same_entries(annotations(current), annotations(new)),
+    };
+    if !counts {
         return;
     }
     let generation = int(member(current, "metadata"), "generation").unwrap_or(0) + 1;
     object_mut(new, "metadata").insert("generation".to_owned(), generation.into());
+}
+
+/// Equality of maps; none and an empty one are the same.
+fn same_entries(a: &Value, b: &Value) -> bool {
+    let is_empty = |map: &Value| map.as_object().is_none_or(serde_json::Map::is_empty);
+    a == b || is_empty(a) && is_empty(b)
 }
 
 /// Decides `PUT namespaces/x/finalize`: takes over `spec.finalizers` and nothing else (M-3, K-36).

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::{DeletionRules, KindDef, Needs, Rules};
 use crate::tree::{copy_member, entries, flag, has, int, items, member, object_mut, set, text};
-use crate::validate::metadata::validate_labels;
+use crate::validate::metadata::{validate_annotations, validate_labels};
 use crate::validate::{Errors, Path, names};
 
 pub use quality::quality_of_service;
@@ -126,6 +126,17 @@ fn validate(pod: &Value, errors: &mut Errors) {
     }
     if has(spec, "ephemeralContainers") {
         errors.forbidden(&path.child("ephemeralContainers"), "cannot be set on create");
+    }
+}
+
+/// Checks the metadata and spec of a pod template.
+pub(super) fn validate_template(metadata: &Value, spec: &Value, path: &Path<'_>, errors: &mut Errors) {
+    validate_labels(metadata, "labels", path, errors);
+    validate_annotations(metadata, path, errors);
+    let spec_path = path.child("spec");
+    validate_spec(spec, &spec_path, errors);
+    if !items(spec, "ephemeralContainers").is_empty() {
+        errors.forbidden(&spec_path.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
     }
 }
 
