@@ -6,12 +6,16 @@
 //! [`replicas`], [`conditions`] and [`share`]. Start with [`stateful_set`], or with [`replica_set`] for the smallest of the workloads.
 
 pub mod conditions;
+pub mod cron_job;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 pub mod garbage_collector;
+pub mod job;
 pub mod namespaces;
 pub mod persistent_volumes;
 pub mod pods;
+pub mod rank;
 pub mod replica_set;
 pub mod replicas;
 pub mod share;

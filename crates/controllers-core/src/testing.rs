@@ -127,8 +127,8 @@ impl World {
                 self.edit(&write.resource, &target.name, |object| apply(object, patch));
                 target.name.clone()
             }
-            Verb::Delete { target, grace_period_secs, .. } => {
-                self.checked(&write.resource, target, true);
+            Verb::Delete { target, in_any_state, grace_period_secs, .. } => {
+                self.checked(&write.resource, target, !in_any_state);
                 self.delete(&write.resource, &target.name, *grace_period_secs);
                 target.name.clone()
             }

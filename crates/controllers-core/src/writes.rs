@@ -44,6 +44,8 @@ pub enum Verb {
     Delete {
         /// The object.
         target: Target,
+        /// In whatever state: an earlier stage of the same plan changes it. The UID counts all the same.
+        in_any_state: bool,
         /// Grace in seconds, if not the object's own.
         grace_period_secs: Option<i64>,
         /// Its dependents go first (foreground); otherwise they follow.
@@ -68,12 +70,27 @@ impl Write {
 
     /// Deletes an object with its own grace; its dependents follow.
     pub fn delete(resource: ResourceId, target: Target) -> Self {
-        Self::silent(resource, Verb::Delete { target, grace_period_secs: None, foreground: false })
+        Self::silent(resource, Verb::Delete { target, in_any_state: false, grace_period_secs: None, foreground: false })
     }
 
     /// Deletes an object at once, without grace.
     pub fn kill(resource: ResourceId, target: Target) -> Self {
-        Self::silent(resource, Verb::Delete { target, grace_period_secs: Some(0), foreground: false })
+        Self::silent(resource, Verb::Delete { target, in_any_state: false, grace_period_secs: Some(0), foreground: false })
+    }
+
+    /// Deletes an object after its dependents.
+    pub fn delete_with_dependents(resource: ResourceId, target: Target) -> Self {
+        let verb = Verb::Delete { target, in_any_state: false, grace_period_secs: None, foreground: true };
+        Self::silent(resource, verb)
+    }
+
+    /// A deletion of the object in whatever state an earlier stage of the plan leaves it.
+    #[must_use]
+    pub fn in_any_state(mut self) -> Self {
+        if let Verb::Delete { in_any_state, .. } = &mut self.verb {
+            *in_any_state = true;
+        }
+        self
     }
 
     /// Merges `fields` (`{"metadata": …, "spec": …}`) into the object, if it is still in this state.
@@ -88,6 +105,15 @@ impl Write {
         Self::silent(resource, Verb::Patch { target, subresource: Some("status"), patch })
     }
 
+    /// A patch that sets annotations too.
+    #[must_use]
+    pub fn annotating(mut self, annotations: &Value) -> Self {
+        if let Verb::Patch { patch, .. } = &mut self.verb {
+            patch["metadata"]["annotations"] = annotations.clone();
+        }
+        self
+    }
+
     /// With events.
     #[must_use]
     pub fn telling(mut self, done: Note, failed: Note) -> Self {
@@ -96,7 +122,7 @@ impl Write {
         self
     }
 
-    /// With an event when it is done.
+    /// With an event only when it is done.
     #[must_use]
     pub fn announcing(mut self, done: Note) -> Self {
         self.done = Some(done);

@@ -6,16 +6,20 @@
 //! look ([`Config::resync`]) is a safety net. Start with [`Controllers::start`]; the loop they share is in `run`.
 
 mod act;
+mod deployment;
 mod dependents;
+mod disruption;
 mod endpoints;
 mod garbage_collector;
 mod kinds;
 mod namespaces;
 mod persistent_volumes;
+mod replica_set;
 mod run;
 mod seen;
 mod service_accounts;
 mod stateful_set;
+mod workload;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -100,6 +104,9 @@ impl Controllers {
         let parts = Parts { informers, clients, clock, tasks: tasks.clone(), cancel: cancel.clone(), config };
         let things = dependents::Things::start(&parts.informers);
         stateful_set::start(&parts);
+        replica_set::start(&parts);
+        deployment::start(&parts);
+        disruption::start(&parts);
         endpoints::start(&parts);
         persistent_volumes::start(&parts);
         garbage_collector::start(&parts, things.clone());

@@ -17,11 +17,12 @@ use serde::de::Error as _;
 use crate::Parts;
 use crate::act::{Api, record, record_news};
 use crate::run::Controller;
+use crate::workload::matters;
 use crate::seen::{Effect, Unseen};
 
 /// A StatefulSet as the planner sees it.
 #[derive(Debug)]
-pub(crate) struct CachedSet(SetFacts);
+pub(crate) struct CachedSet(pub(crate) SetFacts);
 
 impl Cacheable for CachedSet {
     fn decode(object: &Object) -> Result<Self, serde_json::Error> {
@@ -368,24 +369,6 @@ async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
             api.merge_into(STATEFUL_SETS, "status", &set.name, patch.clone()).await.map(Effect::wrote)
         }
     }
-}
-
-/// Whether a pod's change can change a plan; addresses and container states cannot.
-fn matters(before: &Pod, after: &Pod) -> bool {
-    let ready = |pod: &Pod| {
-        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions
-            .into_iter()
-            .flatten()
-            .find(|c| c.type_ == "Ready")
-            .map(|c| (c.status.clone(), c.last_transition_time.clone()))
-    };
-    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone());
-    before.metadata.labels != after.metadata.labels
-        || before.metadata.owner_references != after.metadata.owner_references
-        || is_terminating(&before.metadata) != is_terminating(&after.metadata)
-        || phase(before) != phase(after)
-        || ready(before) != ready(after)
 }
 
 fn reference(set: &SetFacts) -> ObjectReference {

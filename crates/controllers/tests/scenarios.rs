@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod bed;
+mod workloads;
 
 use std::time::{Duration, Instant};
 

@@ -138,8 +138,8 @@ pub(super) fn sync_revision(view: &View<'_>, sets: &Sets<'_>) -> Option<Plan<Wai
         if deployment.subject.annotations.get(REVISION) == Some(revision) {
             return None;
         }
-        let fields = json!({"metadata": {"annotations": {REVISION: revision}}});
-        Write::patch(deployment.subject.kind.resource.clone(), deployment.subject.target(), fields)
+        // Through the status, as upstream: the generation counts changes of annotations, but not these.
+        deployment.subject.write_status(json!({})).annotating(&json!({REVISION: revision}))
     };
     Some(Plan { stages: vec![vec![write]], ..Plan::default() })
 }
@@ -214,7 +214,8 @@ pub(super) fn make(
     if view.failure.is_some() {
         return Plan { stages: vec![vec![create]], status: status::plain(view, sets, base, now), ..Plan::default() };
     }
-    let told = status::created(view, sets, base, name, now);
+    let revision = json!({REVISION: next_revision(sets).to_string()});
+    let told = status::created(view, sets, base, name, now).map(|write| write.annotating(&revision));
     Plan { stages: [create].into_iter().chain(told).map(|write| vec![write]).collect(), ..Plan::default() }
 }
 

@@ -1,11 +1,10 @@
 //! The ReplicaSet planner: so many pods of a template, names as they come.
 //!
 //! [`plan`] looks at a [`View`] and returns a plan. It follows upstream's controller where clients can see it: which pods
-//! go first in a scale-down ([`rank`]), slow start, adoption and release, the condition `ReplicaFailure`. Deliberately
+//! go first in a scale-down ([`crate::rank`]), slow start, adoption and release, the condition `ReplicaFailure`. Deliberately
 //! different: among pods that have been ready for about as long, restarts decide before the UID, so that the order is a
 //! total one. Start with [`plan`].
 
-mod rank;
 
 #[cfg(test)]
 mod tests;
@@ -93,7 +92,7 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan<Wait> {
         let body = pods::from_template(&set.subject, &set.template);
         plan.stages = slow_start((0..now_done).map(|_| create_pod(body.clone())).collect());
     } else if now_done > 0 {
-        let chosen = rank::first_to_go(members, &view.neighbours, now);
+        let chosen = crate::rank::first_to_go(members, &view.neighbours, now);
         plan.stages = vec![chosen.into_iter().take(now_done).map(|pod| delete_pod(pods::target(pod))).collect()];
     }
     plan

@@ -1,4 +1,4 @@
-//! Which pods of a ReplicaSet go first when there are too many.
+//! Which pods go first when there are too many.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// The pods, those that are missed least first: not bound, not running, not ready, cheap, crowded on their node, ready
 /// for a short time, often restarted, young. Ages are compared by powers of two, so that about equally old pods go in
 /// no particular order and not always the newest ones.
-pub(super) fn first_to_go<'p>(
+pub fn first_to_go<'p>(
     mut pods: Vec<&'p Pod>,
     neighbours: &BTreeMap<String, usize>,
     now: Timestamp,
