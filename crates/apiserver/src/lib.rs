@@ -9,6 +9,7 @@ mod auth;
 mod bootstrap;
 mod changes;
 mod config;
+mod eviction;
 mod expiry;
 mod http;
 mod keys;

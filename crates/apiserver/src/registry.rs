@@ -46,6 +46,8 @@ pub struct Registry {
     pub requests: Semaphore,
     /// One permit for each watch.
     pub watches: Arc<Semaphore>,
+    /// Held by the one eviction that is being decided.
+    pub evictions: tokio::sync::Mutex<()>,
     recent: Mutex<VecDeque<Arc<Object>>>,
 }
 
@@ -100,7 +102,9 @@ impl Registry {
         let requests = Semaphore::new(config.limits.requests_max);
         let watches = Arc::new(Semaphore::new(config.limits.watches_max));
         let recent = Mutex::default();
-        Self { store, config, addresses, streams: OnceLock::new(), expiry, metrics, requests, watches, recent }
+        let evictions = tokio::sync::Mutex::default();
+        let streams = OnceLock::new();
+        Self { store, config, addresses, streams, expiry, metrics, requests, watches, recent, evictions }
     }
 
     /// The time of a request.
@@ -126,6 +130,16 @@ impl Registry {
         let record = self.find(&def.kind, namespace, name)?;
         let record = record.ok_or_else(|| Status::not_found(&def.kind.resource, name))?;
         Ok(object(def, &record))
+    }
+
+    /// All objects of a kind, of one namespace or of all.
+    ///
+    /// # Errors
+    /// 500 if the store cannot read them.
+    pub fn all(&self, def: &KindDef, namespace: Option<&str>) -> Result<Vec<Arc<Object>>, Status> {
+        let values = self.store.range(&Range::prefix(keys::prefix(&def.kind, namespace)));
+        let values = values.map_err(|error| read_status(&error))?;
+        Ok(values.records.iter().map(|record| object(def, record)).collect())
     }
 
     /// Waits until the store has reached a revision.

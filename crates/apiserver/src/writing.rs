@@ -53,6 +53,8 @@ pub struct Deleted {
     pub object: Arc<Object>,
     /// It is gone; otherwise its end has only begun.
     pub gone: bool,
+    /// For `Warning` headers.
+    pub warnings: Vec<String>,
 }
 
 /// A state to write, with the state it was decided upon.
@@ -61,6 +63,8 @@ struct Change<'a> {
     current: &'a Arc<Record>,
     /// In the kind's own representation.
     new: Value,
+    /// What must be stored in the same moment, before it.
+    first: Vec<Op>,
     dry_run: bool,
 }
 
@@ -193,15 +197,17 @@ impl Registry {
         if let Some((key, revision)) = &surroundings.namespace {
             transaction = transaction.and(Op::Require { key: key.clone(), expected: Expected::At(*revision) });
         }
-        let record = self.commit(transaction).await?;
+        let record = self.commit(Vec::new(), transaction).await?;
         self.remember_expiry(def, &record);
         Ok(record)
     }
 
-    /// Commits a transaction and gives the record of its first change.
-    async fn commit(&self, transaction: Transaction) -> Result<Arc<Record>, CommitError> {
-        let applied = self.store.commit(transaction).await?;
-        Ok(applied.records.into_iter().next().expect("a transaction of a change has a record"))
+    /// Commits a transaction behind some other changes and gives the record of its first change.
+    async fn commit(&self, first: Vec<Op>, transaction: Transaction) -> Result<Arc<Record>, CommitError> {
+        let at = first.len();
+        let ops = first.into_iter().chain(transaction.ops).collect();
+        let applied = self.store.commit(Transaction { ops }).await?;
+        Ok(applied.records.into_iter().nth(at).expect("a transaction of a change has a record"))
     }
 
     /// What comes into being with a namespace: the service account `default` and the cluster's root certificate
@@ -295,10 +301,7 @@ impl Registry {
                 known.service_account = record.map(|record| object(accounts, &record));
             }
             Needs::StorageClasses => {
-                let classes = kind(&api::resources::STORAGE_CLASSES)?;
-                let range = store_core::Range::prefix(keys::kind_prefix(&classes.kind));
-                let values = self.store.range(&range).map_err(|error| crate::registry::read_status(&error))?;
-                known.storage_classes = values.records.iter().map(|record| object(classes, record)).collect();
+                known.storage_classes = self.all(kind(&api::resources::STORAGE_CLASSES)?, None)?;
             }
         }
         Ok(known)
@@ -332,10 +335,12 @@ impl Registry {
             let committed = match plan.outcome {
                 Outcome::Unchanged => Commit::Done(shown),
                 Outcome::Write(new) => {
-                    self.write(Change { def, current: &current, new, dry_run: options.dry_run }).await?
+                    let first = Vec::new();
+                    self.write(Change { def, current: &current, new, first, dry_run: options.dry_run }).await?
                 }
                 Outcome::Remove(new) => {
-                    self.remove(Change { def, current: &current, new, dry_run: options.dry_run }).await?
+                    let first = Vec::new();
+                    self.remove(Change { def, current: &current, new, first, dry_run: options.dry_run }).await?
                 }
             };
             if let Commit::Done(object) = committed {
@@ -373,13 +378,13 @@ impl Registry {
     }
 
     async fn write(&self, change: Change<'_>) -> Result<Commit<Arc<Object>>, Status> {
-        let Change { def, current, new, dry_run } = change;
+        let Change { def, current, new, first, dry_run } = change;
         if dry_run {
             return Ok(Commit::Done(shown_at(&new, current.revision)));
         }
         let payload = encode(def, new.clone());
         let expected = Expected::At(current.revision);
-        match self.commit(Transaction::put(current.key.clone(), payload, expected)).await {
+        match self.commit(first, Transaction::put(current.key.clone(), payload, expected)).await {
             Ok(record) => {
                 self.release(def, object(def, current).tree());
                 self.remember_expiry(def, &record);
@@ -393,13 +398,13 @@ impl Registry {
     }
 
     async fn remove(&self, change: Change<'_>) -> Result<Commit<Arc<Object>>, Status> {
-        let Change { def, current, new, dry_run } = change;
+        let Change { def, current, new, first, dry_run } = change;
         if dry_run {
             return Ok(Commit::Done(shown_at(&new, current.revision)));
         }
         let last = Some(encode(def, new));
         let expected = Expected::At(current.revision);
-        match self.commit(Transaction::delete(current.key.clone(), expected, last)).await {
+        match self.commit(first, Transaction::delete(current.key.clone(), expected, last)).await {
             Ok(record) => {
                 self.release(def, object(def, current).tree());
                 Ok(Commit::Done(object(def, &record)))
@@ -418,10 +423,16 @@ impl Registry {
         target: &Target<'_>,
         options: &DeletionOptions,
     ) -> Result<Deleted, Status> {
-        self.delete_as(def, target, options.dry_run, |current, now| decide_delete(def, current, options, now)).await
+        let decide = |current: &Value, now| Ok((decide_delete(def, current, options, now)?, Vec::new()));
+        let mut deleted = self.delete_as(def, target, options.dry_run, decide).await?;
+        if options.propagation.is_none() {
+            deleted.warnings.extend(def.rules.deletion.orphans.map(str::to_owned));
+        }
+        Ok(deleted)
     }
 
-    /// Deletes an object by another decision than the plain one (an eviction).
+    /// Deletes an object by another decision than the plain one (an eviction), which may change other objects in the
+    /// same moment.
     ///
     /// # Errors
     /// The refusal as the client sees it.
@@ -430,24 +441,27 @@ impl Registry {
         def: &KindDef,
         target: &Target<'_>,
         dry_run: bool,
-        decide: impl Fn(&Value, meta::Timestamp) -> Result<Deletion, Status> + Send,
+        decide: impl Fn(&Value, meta::Timestamp) -> Result<(Deletion, Vec<Op>), Status> + Send,
     ) -> Result<Deleted, Status> {
         for _ in 0..self.config.limits.write_attempts_max {
             let current = self.find(&def.kind, target.namespace, target.name)?;
             let current = current.ok_or_else(|| Status::not_found(&def.kind.resource, target.name))?;
             let shown = object(def, &current);
-            let (committed, gone) = match decide(shown.tree(), self.now())? {
+            let (deletion, first) = decide(shown.tree(), self.now())?;
+            let (committed, gone) = match deletion {
                 Deletion::Unchanged => (Commit::Done(shown), false),
                 Deletion::Mark(new) => {
                     if !dry_run {
                         self.occupy(def, &new);
                     }
-                    (self.write(Change { def, current: &current, new, dry_run }).await?, false)
+                    (self.write(Change { def, current: &current, new, first, dry_run }).await?, false)
                 }
-                Deletion::Remove(new) => (self.remove(Change { def, current: &current, new, dry_run }).await?, true),
+                Deletion::Remove(new) => {
+                    (self.remove(Change { def, current: &current, new, first, dry_run }).await?, true)
+                }
             };
             if let Commit::Done(object) = committed {
-                return Ok(Deleted { object, gone });
+                return Ok(Deleted { object, gone, warnings: Vec::new() });
             }
             self.metrics.write_retries.inc();
         }

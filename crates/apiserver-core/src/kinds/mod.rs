@@ -128,11 +128,14 @@ pub struct DeletionRules {
     pub begin: fn(&mut Value),
     /// Whether the object may be deleted at all.
     pub may: fn(&Value) -> Result<(), Status>,
+    /// Dependents stay unless the deletion says otherwise: an old promise of `batch/v1` jobs, with a warning.
+    pub orphans: Option<&'static str>,
 }
 
 impl DeletionRules {
     /// Gone as soon as no finalizer holds it.
-    pub const PLAIN: Self = Self { grace: |_, _| None, is_held: |_| false, begin: |_| {}, may: |_| Ok(()) };
+    pub const PLAIN: Self =
+        Self { grace: |_, _| None, is_held: |_| false, begin: |_| {}, may: |_| Ok(()), orphans: None };
 }
 
 impl Rules {

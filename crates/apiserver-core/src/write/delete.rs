@@ -115,7 +115,7 @@ pub fn decide_delete(
         },
         None => 0,
     };
-    let finalizers_changed = adjust_finalizers(&mut object, options.propagation);
+    let finalizers_changed = adjust_finalizers(&mut object, propagation(def, current, options));
     let held = !items(member(&object, "metadata"), "finalizers").is_empty() || (def.rules.deletion.is_held)(&object);
     if grace == 0 && !held {
         return Ok(Deletion::Remove(object));
@@ -189,6 +189,14 @@ fn count_generation(metadata: &mut serde_json::Map<String, Value>) {
     if let Some(generation) = metadata.get("generation").and_then(Value::as_i64).filter(|generation| *generation > 0) {
         metadata.insert("generation".to_owned(), (generation + 1).into());
     }
+}
+
+/// What becomes of dependents: what the client says, else what the object's finalizers say, else the kind's way.
+fn propagation(def: &KindDef, object: &Value, options: &DeletionOptions) -> Option<Propagation> {
+    let decided = items(member(object, "metadata"), "finalizers")
+        .iter()
+        .any(|finalizer| finalizer == "orphan" || finalizer == "foregroundDeletion");
+    options.propagation.or((def.rules.deletion.orphans.is_some() && !decided).then_some(Propagation::Orphan))
 }
 
 /// Puts the garbage collector's finalizers as the options say (V-50). True if something changed.

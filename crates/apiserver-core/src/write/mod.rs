@@ -20,6 +20,6 @@ pub use context::{CreateContext, NamespaceState, UpdateContext};
 pub(crate) use create::scramble;
 pub use create::{CreatePlan, decide_create, random_suffix};
 pub use delete::{Deletion, DeletionOptions, Propagation, decide_delete};
-pub use eviction::decide_eviction;
+pub use eviction::{Eviction, decide_eviction};
 pub use scale::{apply_scale, scale_of};
 pub use update::{Outcome, UpdatePlan, decide_finalize, decide_update};

@@ -272,3 +272,16 @@ fn options_are_read_and_checked() {
            422 Invalid: DeleteOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All"
     "#]].assert_eq(&text.concat());
 }
+
+#[test]
+fn a_job_leaves_its_pods_unless_it_is_told_otherwise() {
+    let job = stored(yaml(crate::jobs::JOB));
+    let finalizers = |options: &DeletionOptions| match delete(&job, options).expect("a good deletion") {
+        Deletion::Mark(tree) => tree["metadata"]["finalizers"].to_string(),
+        Deletion::Remove(_) => "removed".to_owned(),
+        Deletion::Unchanged => "unchanged".to_owned(),
+    };
+    assert_eq!(finalizers(&DeletionOptions::default()), "[\"orphan\"]");
+    let background = DeletionOptions { propagation: Some(Propagation::Background), ..DeletionOptions::default() };
+    assert_eq!(finalizers(&background), "removed");
+}

@@ -4,6 +4,7 @@ mod bad_input;
 mod bed;
 mod claims_and_volumes;
 mod deletion;
+mod evictions;
 mod jobs;
 mod metadata;
 mod pods;

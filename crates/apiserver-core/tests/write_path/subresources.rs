@@ -1,9 +1,7 @@
-//! Scale, binding, eviction, finalize.
+//! Scale, binding, finalize.
 
 use crate::bed::{POD, SET, def_of, merged, now, refusal, shown, stored, update, yaml};
-use apiserver_core::write::{
-    Deletion, Outcome, apply_scale, decide_binding, decide_eviction, decide_finalize, scale_of,
-};
+use apiserver_core::write::{Outcome, apply_scale, decide_binding, decide_finalize, scale_of};
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -140,34 +138,6 @@ fn a_pod_is_bound_once() {
         gated
            409 Conflict: Operation cannot be fulfilled on pods/binding "web-0": pod web-0 has non-empty .spec.schedulingGates
     "#]].assert_eq(&text);
-}
-
-#[test]
-fn an_evicted_pod_says_why_it_goes() {
-    // K-33.
-    let mut pod = stored(yaml(POD));
-    pod["spec"]["nodeName"] = "here".into();
-    let eviction = yaml("{metadata: {name: web-0}, deleteOptions: {gracePeriodSeconds: 3}}");
-    let Ok(Deletion::Mark(tree)) = decide_eviction(def_of(&pod), &pod, &eviction, now()) else { panic!("marked") };
-    let part = json!([tree["metadata"]["deletionGracePeriodSeconds"], tree["status"]["conditions"]]);
-    expect![[r#"
-        [
-          3,
-          [
-            {
-              "lastProbeTime": null,
-              "lastTransitionTime": "2026-11-21T07:00:00Z",
-              "message": "Eviction API: evicting",
-              "reason": "EvictionByEvictionAPI",
-              "status": "True",
-              "type": "DisruptionTarget"
-            }
-          ]
-        ]
-    "#]]
-    .assert_eq(&shown(&part));
-    let other = decide_eviction(def_of(&pod), &pod, &yaml("metadata: {name: web-1}"), now()).expect_err("other name");
-    expect!["400 BadRequest: name in URL does not match name in Eviction object"].assert_eq(&refusal(&other));
 }
 
 #[test]

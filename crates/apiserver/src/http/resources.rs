@@ -268,12 +268,15 @@ pub(super) fn answer_deleted(
     options: &DeletionOptions,
     shape: &Shape,
 ) -> Response<Body> {
-    if deleted.gone && def.kind.delete_answer == api::DeleteAnswer::Status {
-        return respond::document(StatusCode::OK, &success(def, deleted), &shape.clone().whole());
-    }
     let pending = !deleted.gone && options.orphan_dependents_false;
     let code = if pending { StatusCode::ACCEPTED } else { StatusCode::OK };
-    respond::one(code, def, &deleted.object, shape)
+    let mut response = if deleted.gone && def.kind.delete_answer == api::DeleteAnswer::Status {
+        respond::document(StatusCode::OK, &success(def, deleted), &shape.clone().whole())
+    } else {
+        respond::one(code, def, &deleted.object, shape)
+    };
+    respond::warn(&mut response, &deleted.warnings);
+    response
 }
 
 fn success(def: &KindDef, deleted: &Deleted) -> Value {

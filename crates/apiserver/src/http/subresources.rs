@@ -3,9 +3,7 @@
 use api::codec::Expected;
 use api::{Gvk, Subresource, Verb};
 use apiserver_core::kinds::KindDef;
-use apiserver_core::write::{
-    DeletionOptions, Outcome, UpdatePlan, apply_scale, decide_binding, decide_eviction, decide_finalize, scale_of,
-};
+use apiserver_core::write::{Outcome, UpdatePlan, apply_scale, decide_binding, decide_finalize, scale_of};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use meta::{Reason, Status};
@@ -229,23 +227,6 @@ impl Registry {
             Ok(decided(UpdatePlan { outcome: Outcome::Write(bound), warnings: Vec::new() }))
         };
         self.update(def, target, options, change).await
-    }
-
-    /// Evicts a pod (K-33).
-    ///
-    /// # Errors
-    /// The refusal as the client sees it.
-    pub async fn evict(
-        &self,
-        def: &KindDef,
-        target: &Target<'_>,
-        eviction: &Value,
-        options: &WriteOptions,
-    ) -> Result<(), Status> {
-        let asked = DeletionOptions::from_tree(&eviction["deleteOptions"])?;
-        let dry_run = options.dry_run || asked.dry_run;
-        let decide = |current: &Value, now| decide_eviction(def, current, eviction, now);
-        self.delete_as(def, target, dry_run, decide).await.map(|_| ())
     }
 }
 

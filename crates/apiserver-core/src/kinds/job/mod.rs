@@ -8,7 +8,7 @@ use api::{Generation, Kind, Scope, Subresource, resources};
 use meta::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Column, KindDef, Needs, Row, Rules, cells, workload};
+use super::{Column, DeletionRules, KindDef, Needs, Row, Rules, cells, workload};
 use crate::tree::{
     as_object_mut, at, entries, flag, has, int, items, items_mut, member, object_mut, set, set_default, text,
 };
@@ -19,6 +19,8 @@ const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 const OLD_JOB_NAME: &str = "job-name";
 const OLD_CONTROLLER_UID: &str = "controller-uid";
+const ORPHANS: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
+    remove them or set propagationPolicy=Orphan to suppress this warning";
 
 pub(super) fn def() -> KindDef {
     KindDef {
@@ -58,6 +60,7 @@ pub(super) fn def() -> KindDef {
             validate_status: status::validate,
             warn_create: workload::warn_name,
             warn: |job, warnings| warn_spec(member(job, "spec"), "spec", warnings),
+            deletion: DeletionRules { orphans: Some(ORPHANS), ..DeletionRules::PLAIN },
             ..Rules::PLAIN
         },
     }
