@@ -14,11 +14,7 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// The pods, those that are missed least first: not bound, not running, not ready, cheap, crowded on their node, ready
 /// for a short time, often restarted, young. Ages are compared by powers of two, so that about equally old pods go in
 /// no particular order and not always the newest ones.
-pub fn first_to_go<'p>(
-    mut pods: Vec<&'p Pod>,
-    neighbours: &BTreeMap<String, usize>,
-    now: Timestamp,
-) -> Vec<&'p Pod> {
+pub fn first_to_go<'p>(mut pods: Vec<&'p Pod>, neighbours: &BTreeMap<String, usize>, now: Timestamp) -> Vec<&'p Pod> {
     pods.sort_by_cached_key(|pod| {
         let crowd = neighbours.get(pods::node(pod)).copied().unwrap_or(0);
         (

@@ -75,7 +75,10 @@ impl Write {
 
     /// Deletes an object at once, without grace.
     pub fn kill(resource: ResourceId, target: Target) -> Self {
-        Self::silent(resource, Verb::Delete { target, in_any_state: false, grace_period_secs: Some(0), foreground: false })
+        Self::silent(
+            resource,
+            Verb::Delete { target, in_any_state: false, grace_period_secs: Some(0), foreground: false },
+        )
     }
 
     /// Deletes an object after its dependents.

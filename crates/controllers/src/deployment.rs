@@ -144,8 +144,7 @@ impl DeploymentController {
         let owner = set.value.0.subject.controller();
         let key = owner.and_then(|owner| named(&self.deployments, KIND.kind, pod.namespace(), owner));
         let Some(key) = key else { return };
-        let is_recreate =
-            |found: &Known<DeploymentFacts>| matches!(found.0.strategy, Strategy::Recreate);
+        let is_recreate = |found: &Known<DeploymentFacts>| matches!(found.0.strategy, Strategy::Recreate);
         if self.deployments.get(&key.namespace, &key.name).is_some_and(|found| is_recreate(&found.value)) {
             self.queue.add(key);
         }

@@ -6,14 +6,18 @@
 //! look ([`Config::resync`]) is a safety net. Start with [`Controllers::start`]; the loop they share is in `run`.
 
 mod act;
-mod deployment;
+mod cron_job;
+mod daemon_set;
 mod dependents;
+mod deployment;
 mod disruption;
 mod endpoints;
 mod garbage_collector;
+mod job;
 mod kinds;
 mod namespaces;
 mod persistent_volumes;
+mod pod_collector;
 mod replica_set;
 mod run;
 mod seen;
@@ -107,6 +111,10 @@ impl Controllers {
         replica_set::start(&parts);
         deployment::start(&parts);
         disruption::start(&parts);
+        daemon_set::start(&parts);
+        job::start(&parts);
+        cron_job::start(&parts);
+        pod_collector::start(&parts);
         endpoints::start(&parts);
         persistent_volumes::start(&parts);
         garbage_collector::start(&parts, things.clone());

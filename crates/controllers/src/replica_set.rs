@@ -140,5 +140,8 @@ impl ReplicaSetController {
 }
 
 fn selects(set: &SetFacts, pod: &Pod) -> bool {
-    pod.metadata.labels.as_ref().map_or_else(|| set.selector.matches(&Labels::new()), |found| set.selector.matches(found))
+    pod.metadata
+        .labels
+        .as_ref()
+        .map_or_else(|| set.selector.matches(&Labels::new()), |found| set.selector.matches(found))
 }

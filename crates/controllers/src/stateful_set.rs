@@ -17,8 +17,8 @@ use serde::de::Error as _;
 use crate::Parts;
 use crate::act::{Api, record, record_news};
 use crate::run::Controller;
-use crate::workload::matters;
 use crate::seen::{Effect, Unseen};
+use crate::workload::matters;
 
 /// A StatefulSet as the planner sees it.
 #[derive(Debug)]

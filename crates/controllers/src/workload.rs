@@ -110,9 +110,20 @@ impl Desk {
             tracing::debug!(namespace = subject.namespace, name = subject.name, %wait, "a step waits");
         }
         record_news(&self.recorder, &about, &plan.notes, &mut memory.notes);
-        let api = Api::new(&self.client, &subject.namespace);
-        let status = async { join_all(plan.status.iter().map(|write| self.carry_out(&api, &about, write))).await };
-        let (mut outcomes, stages) = tokio::join!(status, self.stages(&api, &about, &plan.stages));
+        self.obey_in(&subject.namespace, Some(&about), plan, memory).await
+    }
+
+    /// As [`Self::obey`], for a plan that is not about one object.
+    pub(crate) async fn obey_in<F>(
+        &self,
+        namespace: &str,
+        about: Option<&ObjectReference>,
+        plan: &Plan<F>,
+        memory: &mut Memory,
+    ) -> Outcome {
+        let api = Api::new(&self.client, namespace);
+        let status = async { join_all(plan.status.iter().map(|write| self.carry_out(&api, about, write))).await };
+        let (mut outcomes, stages) = tokio::join!(status, self.stages(&api, about, &plan.stages));
         outcomes.extend(stages);
         let had_failed = memory.failure.take().is_some();
         let mut again = plan.retry;
@@ -120,7 +131,7 @@ impl Desk {
             match outcome {
                 Ok(effect) => memory.unseen.entry(resource).or_default().note(effect),
                 Err(error) => {
-                    tracing::debug!(namespace = subject.namespace, name = subject.name, %error, "a write failed");
+                    tracing::debug!(namespace, %resource, %error, "a write failed");
                     again = true;
                     if memory.failure.is_none() && !is_stale(&error) {
                         memory.failure = Some(Failure { message: error.message });
@@ -140,7 +151,7 @@ impl Desk {
     async fn stages(
         &self,
         api: &Api,
-        about: &ObjectReference,
+        about: Option<&ObjectReference>,
         stages: &[Vec<Write>],
     ) -> Vec<(ResourceId, Result<Effect, Status>)> {
         let mut outcomes = Vec::new();
@@ -158,7 +169,7 @@ impl Desk {
     async fn carry_out(
         &self,
         api: &Api,
-        about: &ObjectReference,
+        about: Option<&ObjectReference>,
         write: &Write,
     ) -> (ResourceId, Result<Effect, Status>) {
         let outcome = perform(api, write).await;
@@ -169,8 +180,15 @@ impl Desk {
             Err(error) if is_stale(&error) => (None, Err(error)),
             Err(error) => (write.note(Err(&error.message)), Err(error)),
         };
-        record(&self.recorder, about, note);
+        if let Some(about) = about {
+            record(&self.recorder, about, note);
+        }
         (write.resource.clone(), outcome)
+    }
+
+    /// One write, without an event.
+    pub(crate) async fn write(&self, api: &Api, write: &Write) -> Result<(), Status> {
+        perform(api, write).await.map(drop)
     }
 }
 

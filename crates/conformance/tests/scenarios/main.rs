@@ -7,3 +7,4 @@ mod clusters;
 mod kubectl;
 mod redis;
 mod support;
+mod workloads;

@@ -290,10 +290,12 @@ fn start(view: &View<'_>, status: &mut StatusFacts, now: Timestamp, plan: &mut P
         plan.waits.push(Wait::NotUnderstood);
         return Vec::new();
     };
-    let next = schedule.next(&now.to_zoned(zone.clone()));
+    let earliest = earliest(cron_job, now).to_zoned(zone);
+    let moment = due(&schedule, &earliest, now, &mut plan.notes);
+    let next = schedule.next(moment.as_ref().unwrap_or(&earliest));
     plan.at(next.as_ref().map(Zoned::timestamp));
     plan.waits.push(next.map_or(Wait::Never, |next| Wait::NotYet(next.timestamp())));
-    let Some(moment) = due(cron_job, &schedule, &zone, now, &mut plan.notes) else { return Vec::new() };
+    let Some(moment) = moment else { return Vec::new() };
     let deadline = cron_job.starting_deadline_secs.and_then(|seconds| after(moment.timestamp(), seconds));
     if deadline.is_some_and(|deadline| deadline < now) {
         let utc = moment.with_time_zone(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
@@ -339,7 +341,8 @@ fn create(cron_job: &CronJobFacts, name: String, moment: &Zoned) -> Write {
     }
     let form = if moment.time_zone() == &TimeZone::UTC { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%:z" };
     metadata["annotations"][SCHEDULED] = json!(moment.strftime(form).to_string());
-    let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": cron_job.template["spec"]});
+    let body =
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": cron_job.template["spec"]});
     let done = Note { tone: Tone::Normal, reason: "SuccessfulCreate", message: "Created job {}".to_owned() };
     let failed = Note { tone: Tone::Warning, reason: "FailedCreate", message: "Error creating job: {}".to_owned() };
     Write::create(JOBS, body).telling(done, failed)
@@ -369,20 +372,17 @@ fn understand(cron_job: &CronJobFacts, notes: &mut Vec<Note>) -> Option<(Schedul
     Some((schedule, zone))
 }
 
-/// The latest moment that has passed since the last one that had a Job.
-fn due(
-    cron_job: &CronJobFacts,
-    schedule: &Schedule,
-    zone: &TimeZone,
-    now: Timestamp,
-    notes: &mut Vec<Note>,
-) -> Option<Zoned> {
+/// Moments after this one may still get a Job.
+fn earliest(cron_job: &CronJobFacts, now: Timestamp) -> Timestamp {
     let last = cron_job.status.last_schedule_time.as_ref().map(|time| time.0);
-    let mut earliest = last.unwrap_or(cron_job.subject.created);
-    if let Some(seconds) = cron_job.starting_deadline_secs {
-        earliest = earliest.max(after(now, -seconds).unwrap_or(earliest));
-    }
-    let first = schedule.next(&earliest.to_zoned(zone.clone()))?;
+    let earliest = last.unwrap_or(cron_job.subject.created);
+    let deadline = cron_job.starting_deadline_secs.and_then(|seconds| after(now, -seconds));
+    deadline.map_or(earliest, |deadline| deadline.max(earliest))
+}
+
+/// The latest moment that has passed since `earliest`.
+fn due(schedule: &Schedule, earliest: &Zoned, now: Timestamp, notes: &mut Vec<Note>) -> Option<Zoned> {
+    let first = schedule.next(earliest)?;
     if now < first.timestamp() {
         return None;
     }
@@ -399,7 +399,7 @@ fn due(
     }
     let near = after(first.timestamp(), (missed - 2) * step)?;
     let mut latest = None;
-    let mut moment = schedule.next(&near.to_zoned(zone.clone()))?;
+    let mut moment = schedule.next(&near.to_zoned(earliest.time_zone().clone()))?;
     while moment.timestamp() <= now {
         let following = schedule.next(&moment);
         latest = Some(moment);

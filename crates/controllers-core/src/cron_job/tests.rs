@@ -86,7 +86,10 @@ fn a_job_is_made_at_each_moment_and_once() {
     assert_eq!(job["metadata"]["annotations"][SCHEDULED], "2026-01-01T00:05:00Z");
     assert_eq!(job["metadata"]["labels"], json!({"a": "b"}));
     let status = &bed.world.get(&KIND.resource, "tick")["status"];
-    assert_eq!((&status["lastScheduleTime"], &status["active"][0]["name"]), (&json!("2026-01-01T00:05:00Z"), &json!(name)));
+    assert_eq!(
+        (&status["lastScheduleTime"], &status["active"][0]["name"]),
+        (&json!("2026-01-01T00:05:00Z"), &json!(name))
+    );
     bed.world.later(299);
     bed.settle();
     assert_eq!(bed.jobs().len(), 1);

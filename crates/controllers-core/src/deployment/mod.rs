@@ -6,7 +6,6 @@
 //! is planned from what that one made. Deliberately different: pods that a ReplicaSet is about to delete no longer count
 //! as available, so that no stale count lets a rollout fall below its minimum. Start with [`plan`].
 
-mod hash;
 mod rolling;
 mod scale;
 mod sets;
@@ -22,7 +21,6 @@ use k8s_openapi::api::core::v1::Pod;
 use meta::Timestamp;
 use serde_json::json;
 
-pub use hash::template_hash;
 pub use view::{DeploymentFacts, KIND, ReadError, StatusFacts, Strategy, View};
 
 use crate::pods;

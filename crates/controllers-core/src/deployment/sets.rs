@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::hash::{dump, template_hash};
 use super::scale::scaled;
 use super::status::{self, Conditions};
 use super::view::{DeploymentFacts, View};
 use super::{Wait, rolling};
 use crate::replicas::{KIND, SetFacts};
 use crate::subject::{Claim, Labels, claim};
+use crate::template::{dump, template_hash};
 use crate::words::{Note, Tone};
 use crate::writes::{Plan, Write};
 

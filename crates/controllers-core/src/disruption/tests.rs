@@ -13,11 +13,16 @@ fn world(spec: Value, pods: &str) -> World {
     world.create(&KIND.resource, body);
     for (index, word) in pods.split_whitespace().enumerate() {
         let (state, owner) = word.split_at(1);
-        let owners = if owner.is_empty() { json!([]) } else {
+        let owners = if owner.is_empty() {
+            json!([])
+        } else {
             json!([{"apiVersion": "apps/v1", "kind": "X", "name": owner, "uid": owner, "controller": true}])
         };
-        let name = world.create(&PODS, json!({"metadata": {
-            "name": format!("p{index}"), "labels": {"app": "web"}, "ownerReferences": owners}}));
+        let name = world.create(
+            &PODS,
+            json!({"metadata": {
+            "name": format!("p{index}"), "labels": {"app": "web"}, "ownerReferences": owners}}),
+        );
         world.node(&name, "Running", state != "n");
         if state == "t" {
             world.delete(&PODS, &name, None);
@@ -30,11 +35,7 @@ fn world(spec: Value, pods: &str) -> World {
 fn plan_of(world: &World) -> Plan<Wait> {
     let budget = BudgetFacts::read(&world.json(&KIND.resource, "pdb")).unwrap();
     let pods = world.pods();
-    let scales = [
-        ("A", Scale::Wanted(3)),
-        ("B", Scale::Wanted(5)),
-        ("J", Scale::Unscalable("jobs.batch".to_owned())),
-    ];
+    let scales = [("A", Scale::Wanted(3)), ("B", Scale::Wanted(5)), ("J", Scale::Unscalable("jobs.batch".to_owned()))];
     let scales = scales.into_iter().map(|(uid, scale)| (uid.to_owned(), (uid.to_owned(), scale))).collect();
     plan(&View { budget: &budget, pods: pods.iter().filter(|pod| budget.selects(pod)).collect(), scales }, world.now)
 }
@@ -47,8 +48,12 @@ fn show(world: &mut World) -> String {
     let condition = &status["conditions"][0];
     format!(
         "{} allowed; {} of {} healthy, {} must stay; {} {}{}",
-        status["disruptionsAllowed"], status["currentHealthy"], status["expectedPods"], status["desiredHealthy"],
-        condition["reason"].as_str().unwrap(), condition["message"].as_str().unwrap(),
+        status["disruptionsAllowed"],
+        status["currentHealthy"],
+        status["expectedPods"],
+        status["desiredHealthy"],
+        condition["reason"].as_str().unwrap(),
+        condition["message"].as_str().unwrap(),
         plan.notes.iter().map(|note| format!(" [{}]", note.reason)).collect::<String>(),
     )
 }
@@ -77,8 +82,20 @@ fn budgets_are_counted() {
 #[test]
 fn what_cannot_be_counted_allows_nothing() {
     let most = json!({"maxUnavailable": 1});
-    check(most.clone(), "rJ rJ", expect!["0 allowed; null of null healthy, null must stay; SyncFailed jobs.batch does not implement the scale subresource [CalculateExpectedPodCountFailed]"]);
-    check(most.clone(), "rC", expect!["0 allowed; null of null healthy, null must stay; SyncFailed found no controllers for pod \"p0\" [CalculateExpectedPodCountFailed]"]);
+    check(
+        most.clone(),
+        "rJ rJ",
+        expect![
+            "0 allowed; 0 of 0 healthy, 0 must stay; SyncFailed jobs.batch does not implement the scale subresource [CalculateExpectedPodCountFailed]"
+        ],
+    );
+    check(
+        most.clone(),
+        "rC",
+        expect![[
+            r#"0 allowed; 0 of 0 healthy, 0 must stay; SyncFailed found no controllers for pod "p0" [CalculateExpectedPodCountFailed]"#
+        ]],
+    );
     check(most, "r rA rA rA", expect!["2 allowed; 4 of 3 healthy, 2 must stay; SufficientPods  [UnmanagedPods]"]);
     check(json!({"minAvailable": 1}), "rJ rJ", expect!["1 allowed; 2 of 2 healthy, 1 must stay; SufficientPods "]);
 }

@@ -101,7 +101,8 @@ fn matching_exit(wanted: &ExitCodes, status: &ContainerStatus) -> Option<i32> {
 pub(super) fn finish_time(pod: &Pod) -> Timestamp {
     let ends = |status: &ContainerStatus| status.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|t| t.0);
     let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    let all: Option<Vec<Timestamp>> = statuses.filter(|all| !all.is_empty()).and_then(|all| all.iter().map(ends).collect());
+    let all: Option<Vec<Timestamp>> =
+        statuses.filter(|all| !all.is_empty()).and_then(|all| all.iter().map(ends).collect());
     let by_containers = all.and_then(|times| times.into_iter().max());
     let by_condition = || {
         let unready = pods::condition(pod, "Ready").filter(|condition| condition.status == "False")?;

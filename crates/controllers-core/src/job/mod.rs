@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 pub use view::{JobFacts, KIND, ReadError, StatusFacts, Uncounted, View};
 
-use crate::conditions;
+use crate::conditions::{self, Condition};
 use crate::pods::{self, after, count};
 use crate::subject::{Candidate, Claim, claim, take_over};
 use crate::words::is_terminating;
@@ -105,11 +105,11 @@ struct Counts<'v> {
 /// Decides the next steps for the Job in `view` at `now`.
 pub fn plan(view: &View<'_>, now: Timestamp) -> Plan<Wait> {
     let job = view.job;
+    if let Some(end) = job.finished() {
+        return after_the_end(view, end, now);
+    }
     if job.managed_elsewhere {
         return Plan { waits: vec![Wait::ManagedElsewhere], ..Plan::default() };
-    }
-    if job.finished().is_some() {
-        return after_the_end(view);
     }
     if let Some(plan) = prepare(view) {
         return plan;
@@ -146,12 +146,22 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan<Wait> {
     plan
 }
 
-/// A finished Job's pods are counted: nothing holds them any more.
-fn after_the_end(view: &View<'_>) -> Plan<Wait> {
-    let own = view.pods.iter().filter(|pod| view.job.subject.controls(&pod.metadata) && has_finalizer(pod));
-    let releases: Vec<Write> = own.map(|pod| without_finalizer(pod)).collect();
-    let stages = if releases.is_empty() { Vec::new() } else { vec![releases] };
-    Plan { stages, waits: vec![Wait::Finished], ..Plan::default() }
+/// A finished Job's pods are counted: nothing holds them any more. The Job itself goes when its time to live is over.
+fn after_the_end(view: &View<'_>, end: &Condition, now: Timestamp) -> Plan<Wait> {
+    let job = view.job;
+    let own = view.pods.iter().filter(|pod| job.subject.controls(&pod.metadata) && has_finalizer(pod));
+    let releases: Vec<Write> = own.filter(|_| !job.managed_elsewhere).map(|pod| without_finalizer(pod)).collect();
+    let mut plan = Plan { waits: vec![Wait::Finished], ..Plan::default() };
+    plan.stages.extend((!releases.is_empty()).then_some(releases));
+    let ended = end.last_transition_time.as_ref().map_or(now, |time| time.0);
+    if let Some(expiry) = job.ttl_secs.and_then(|ttl| after(ended, i64::from(ttl))).filter(|_| !job.subject.deleting) {
+        if expiry > now {
+            plan.at(Some(expiry));
+        } else {
+            plan.stages.push(vec![Write::delete_with_dependents(KIND.resource.clone(), job.subject.target())]);
+        }
+    }
+    plan
 }
 
 /// Takes pods over and lets pods go; gives the finalizer to active pods that lack it.
@@ -190,7 +200,8 @@ fn with_finalizer(pod: &Pod) -> Write {
     set_finalizers(pod, present.chain([FINALIZER]).collect())
 }
 
-fn without_finalizer(pod: &Pod) -> Write {
+/// Lets a pod go that is counted, or that nobody will count.
+pub fn without_finalizer(pod: &Pod) -> Write {
     let present = pod.metadata.finalizers.iter().flatten().map(String::as_str);
     set_finalizers(pod, present.filter(|found| *found != FINALIZER).collect())
 }

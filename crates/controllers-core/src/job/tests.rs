@@ -216,8 +216,10 @@ fn an_index_that_fails_too_often_fails_for_good_and_the_others_go_on() {
 
 #[test]
 fn a_failure_policy_ignores_or_ends() {
-    let rule = |action: &str| json!({"podFailurePolicy": {"rules": [
-        {"action": action, "onExitCodes": {"operator": "In", "values": [42]}}]}, "backoffLimit": 0});
+    let rule = |action: &str| {
+        json!({"podFailurePolicy": {"rules": [
+        {"action": action, "onExitCodes": {"operator": "In", "values": [42]}}]}, "backoffLimit": 0})
+    };
     let exit = |bed: &mut Bed| {
         let name = bed.running()[0].clone();
         bed.world.node(&name, "Failed", false);
@@ -247,6 +249,18 @@ fn a_success_policy_ends_a_job_early() {
     bed.settle();
     bed.end("S");
     assert_eq!(bed.summary(), "0/1/0 SuccessCriteriaMet:SuccessPolicy Complete:SuccessPolicy");
+}
+
+#[test]
+fn a_finished_job_goes_when_its_time_to_live_is_over() {
+    let mut bed = Bed::new(json!({"ttlSecondsAfterFinished": 30}));
+    bed.settle();
+    bed.end("S");
+    assert_eq!(bed.plan().look_again, after(bed.world.now, 30));
+    bed.world.later(30);
+    let plan = bed.plan();
+    bed.world.obey(&plan);
+    assert!(bed.world.names(&KIND.resource).is_empty());
 }
 
 #[test]

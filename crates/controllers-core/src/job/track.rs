@@ -127,7 +127,12 @@ fn count_ended<'v>(
             continue;
         }
         let uid = pods::uid(pod).to_owned();
-        let fails = failed || ending.is_some_and(|ending| !ending.succeeds);
+        // A pod that is stopped because the Job has what it needs has not failed.
+        let fails = match ending {
+            Some(ending) if ending.succeeds => pods::phase(pod) == "Failed",
+            Some(_) => true,
+            None => failed,
+        };
         if succeeded && !uncounted.failed.contains(&uid) {
             match index_of(job, pod) {
                 Some(index) if job.indexed => completed.add(index),

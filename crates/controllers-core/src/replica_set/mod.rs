@@ -5,7 +5,6 @@
 //! different: among pods that have been ready for about as long, restarts decide before the UID, so that the order is a
 //! total one. Start with [`plan`].
 
-
 #[cfg(test)]
 mod tests;
 

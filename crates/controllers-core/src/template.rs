@@ -31,7 +31,7 @@ fn fnv1a_32(start: u32, bytes: &[u8]) -> u32 {
 }
 
 /// The template as upstream prints it. Two templates mean the same if their dumps are equal.
-pub(super) fn dump(template: &Value) -> String {
+pub fn dump(template: &Value) -> String {
     let mut out = String::with_capacity(4096);
     typed(&mut out, "v1.PodTemplateSpec", Some(template));
     out
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     /// Templates with the hashes that upstream's own code (v1.37.0) gives them: without a count, and with a count of 1.
-    const VECTORS: &str = include_str!("hash_vectors.txt");
+    const VECTORS: &str = include_str!("template_vectors.txt");
 
     #[test]
     fn hashes_are_upstreams() {
