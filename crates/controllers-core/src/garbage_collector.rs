@@ -1,8 +1,9 @@
 //! Owner references: what becomes of dependents when their owners go (sections 2.13 and 3.8).
 //!
 //! A dependent is deleted only if every owner is known to be absent by a live read of exactly that kind, namespace and
-//! name, by UID (S9, N-56). A reference that cannot be resolved (unknown kind, a namespaced owner of a cluster-scoped
-//! object) proves nothing: the dependent stays. Start with [`plan`].
+//! name, by UID, and by a live read of everything that the UID is nobody else's either (S9, N-56). A reference that
+//! cannot be resolved (unknown kind, an owner in another namespace, a namespaced owner of a cluster-scoped object) proves
+//! nothing: the dependent stays, and an event says so. Start with [`plan`].
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use meta::{ResourceVersion, Uid};
@@ -22,17 +23,19 @@ pub enum OwnerState {
     Present,
     /// It is there and waits for its dependents to go (foreground deletion).
     WaitsForDependents,
-    /// A live read found no object of that name, or one of another UID.
+    /// Live reads found no object of that UID, neither under that name nor anywhere else.
     Absent,
     /// It is absent, but the set that had the reference written keeps its claims by now (S5).
     Revoked,
-    /// It cannot be known.
-    Unknown,
+    /// There is no such kind, or the owner is not where a dependent's owner can be: in its own namespace, or in none.
+    Unresolvable,
 }
 
 /// An object, read live.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Item {
+    /// Namespace; empty for cluster-scoped objects.
+    pub namespace: String,
     /// Name.
     pub name: String,
     /// UID.
@@ -107,8 +110,6 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Events about the item.
     pub notes: Vec<Note>,
-    /// An owner could not be judged: look again with back-off.
-    pub retry: bool,
 }
 
 impl Item {
@@ -175,23 +176,27 @@ fn judge_owners(item: &Item) -> Plan {
     if item.owners.is_empty() {
         return Plan::default();
     }
+    let notes = item.owners.iter().filter(|(_, state)| *state == OwnerState::Unresolvable);
+    let notes: Vec<Note> = notes.map(|(owner, _)| unresolvable(item, owner)).collect();
     let is = |state: OwnerState| item.owners.iter().any(|(_, found)| *found == state);
-    if is(OwnerState::Unknown) {
-        return Plan { retry: true, ..Plan::default() };
-    }
     if is(OwnerState::Revoked) {
         // The references that no longer count come off; the rest is judged when that is written.
         let counts = |state: &OwnerState| *state != OwnerState::Revoked;
-        return keep_owners(item, item.owners.iter().filter(|(_, state)| counts(state)).map(|(owner, _)| owner));
+        let stays = item.owners.iter().filter(|(_, state)| counts(state)).map(|(owner, _)| owner);
+        return Plan { notes, ..keep_owners(item, stays) };
     }
-    if is(OwnerState::Present) {
-        // It has an owner that stays: references to the others come off (N-55).
-        let stays: Vec<_> =
-            item.owners.iter().filter(|(_, state)| *state == OwnerState::Present).map(|(owner, _)| owner).collect();
-        if stays.len() == item.owners.len() {
-            return Plan::default();
+    if is(OwnerState::Present) || is(OwnerState::Unresolvable) {
+        // It has an owner that stays, or may have: references to the others come off (N-55).
+        let stays: Vec<_> = item
+            .owners
+            .iter()
+            .filter(|(_, state)| matches!(state, OwnerState::Present | OwnerState::Unresolvable))
+            .map(|(owner, _)| owner)
+            .collect();
+        if stays.len() == item.owners.len() || !is(OwnerState::Present) {
+            return Plan { notes, ..Plan::default() };
         }
-        return keep_owners(item, stays);
+        return Plan { notes, ..keep_owners(item, stays) };
     }
     let manner = if item.has(ORPHAN) {
         Manner::Orphan
@@ -201,6 +206,17 @@ fn judge_owners(item: &Item) -> Plan {
         Manner::Background
     };
     Plan { actions: vec![Action::Delete { item: item.target(), manner }], ..Plan::default() }
+}
+
+/// What upstream says of an owner that is not where it can be one.
+fn unresolvable(item: &Item, owner: &OwnerReference) -> Note {
+    let OwnerReference { api_version, kind, name, uid, .. } = owner;
+    let namespace = &item.namespace;
+    let text = format!(
+        "ownerRef [{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {uid}] does not exist in namespace \
+         \"{namespace}\""
+    );
+    Note::warning("OwnerRefInvalidNamespace", text)
 }
 
 #[cfg(test)]
@@ -218,6 +234,7 @@ mod tests {
             block_owner_deletion: None,
         };
         Item {
+            namespace: "default".to_owned(),
             name: "item".to_owned(),
             uid: Uid("i".to_owned()),
             resource_version: ResourceVersion(3),
@@ -245,13 +262,11 @@ mod tests {
                 Action::DeleteDependent { index } => format!("delete dependent {index}"),
             })
             .collect();
-        if plan.retry {
-            lines.push("retry".to_owned());
-        }
+        lines.extend(plan.notes.iter().map(|note| format!("{}: {}", note.reason, note.message)));
         expected.assert_eq(&lines.join("\n"));
     }
 
-    use OwnerState::{Absent, Present, Revoked, Unknown, WaitsForDependents};
+    use OwnerState::{Absent, Present, Revoked, Unresolvable, WaitsForDependents};
 
     #[test]
     fn a_reference_that_the_policy_no_longer_asks_for_comes_off_instead_of_costing_the_data() {
@@ -266,7 +281,6 @@ mod tests {
                 r#"patch {"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"X","name":"o1","uid":"u1"}],"resourceVersion":"3","uid":"i"}}"#
             ]],
         );
-        check(&item(&[Revoked, Unknown], &[], false, &[]), expect!["retry"]);
     }
 
     #[test]
@@ -275,9 +289,29 @@ mod tests {
         check(&item(&[Absent], &[], false, &[]), expect!["delete Background"]);
         check(&item(&[Absent, Absent], &[], false, &[]), expect!["delete Background"]);
         check(&item(&[Present], &[], false, &[]), expect![""]);
-        check(&item(&[Absent, Unknown], &[], false, &[]), expect!["retry"]);
-        check(&item(&[Unknown], &[], false, &[]), expect!["retry"]);
+        check(&item(&[Absent, Unresolvable], &[], false, &[]), expect![[""]]);
+        check(&item(&[Unresolvable], &[], false, &[]), expect![[""]]);
+        check(&item(&[Absent, Present, Unresolvable], &[], false, &[]), expect![[""]]);
         check(&item(&[], &[], false, &[]), expect![""]);
+    }
+
+    /// S9, over every combination of up to three owners and both finalizers.
+    #[test]
+    fn nothing_goes_while_one_owner_may_be_there() {
+        let states = [Absent, Present, Unresolvable, WaitsForDependents];
+        let mut owners: Vec<Vec<OwnerState>> = vec![Vec::new()];
+        for _ in 0..3 {
+            let longer = owners.iter().flat_map(|some| states.map(|state| [&some[..], &[state]].concat()));
+            owners = longer.chain(owners.clone()).collect();
+        }
+        for owners in owners {
+            for finalizers in [&[][..], &[FOREGROUND], &[ORPHAN]] {
+                let plan = plan(&item(&owners, finalizers, false, &[(true, false)]));
+                let deletes = plan.actions.iter().any(|action| matches!(action, Action::Delete { .. }));
+                let may_go = |state: &OwnerState| matches!(state, Absent | WaitsForDependents);
+                assert_eq!(deletes, !owners.is_empty() && owners.iter().all(may_go), "{owners:?}");
+            }
+        }
     }
 
     #[test]

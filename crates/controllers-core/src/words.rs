@@ -1,7 +1,7 @@
 //! Words that several controllers share: references to objects, owner references, events.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use meta::{ResourceVersion, Uid};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use meta::{ResourceVersion, Timestamp, Uid};
 use serde_json::{Value, json};
 
 /// One state of one object, as the precondition of a write (S8): the write is refused if the object is another one
@@ -45,6 +45,17 @@ pub fn version_of(meta: &ObjectMeta) -> ResourceVersion {
 /// Whether deletion has begun.
 pub fn is_terminating(meta: &ObjectMeta) -> bool {
     meta.deletion_timestamp.is_some()
+}
+
+/// A moment as the API keeps it: whole seconds.
+pub fn time(moment: Timestamp) -> Time {
+    Time(Timestamp::from_second(moment.as_second()).unwrap_or(moment))
+}
+
+/// Decimal digits of a hash, mapped to letters and digits that spell no words.
+pub fn safe_digits(number: u32) -> String {
+    const SAFE: [char; 10] = ['4', '5', '6', '7', '8', '9', 'b', 'c', 'd', 'f'];
+    number.to_string().bytes().map(|digit| SAFE[usize::from(digit - b'0')]).collect()
 }
 
 /// Good news or not, in an event.

@@ -78,7 +78,17 @@ impl Api {
             grace_period_secs,
             propagation,
         };
-        match self.client.delete(&self.id(resource, &target.name), &options).await {
+        self.delete_by(resource, &target.name, &options).await
+    }
+
+    /// Deletes an object that meets the options' preconditions. That it is gone already is success (C-57).
+    pub(crate) async fn delete_by(
+        &self,
+        resource: ResourceId,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<(), Status> {
+        match self.client.delete(&self.id(resource, name), options).await {
             Err(error) if error.reason == Some(Reason::NotFound) => Ok(()),
             outcome => outcome,
         }

@@ -23,7 +23,8 @@ pub(crate) struct Metadata {
     pub(crate) deletion_timestamp: Option<String>,
 }
 
-/// An object with nothing but its metadata; held only if it has an owner or its deletion has begun.
+/// An object with nothing but its metadata. All of them are held: an owner whose end falls between two lists is missed
+/// only by those that do not know that it was there.
 #[derive(Deserialize, Debug)]
 pub(crate) struct Thing {
     pub(crate) metadata: Metadata,
@@ -52,10 +53,6 @@ impl Cacheable for Thing {
 
     fn is_terminating(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
-    }
-
-    fn is_held(&self) -> bool {
-        !self.metadata.owner_references.is_empty() || self.metadata.deletion_timestamp.is_some()
     }
 }
 

@@ -1,20 +1,22 @@
 //! The garbage collector: obeys `controllers_core::garbage_collector::plan`.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use api::resources::{PERSISTENT_VOLUME_CLAIMS, STATEFUL_SETS};
-use client::{Client, Propagation};
-use controllers_core::garbage_collector::{Action, Dependent, Item, Manner, OwnerState, plan};
+use client::{Client, Collection, Propagation, Selection};
+use controllers_core::garbage_collector::{Action, Dependent, FOREGROUND, Item, Manner, ORPHAN, OwnerState, plan};
 use controllers_core::stateful_set::{SetFacts, keeps_claim};
 use controllers_core::words::Target;
 use futures::future::join_all;
-use informer::{Cached, Change, Outcome, WorkQueue};
+use informer::{Cached, Change, EventRecorder, Outcome, WorkQueue};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use meta::{Reason, ResourceId, Status, Uid};
 use serde_json::{Value, json};
 
 use crate::Parts;
-use crate::act::Api;
+use crate::act::{Api, record_news};
 use crate::dependents::{Thing, Things};
 use crate::kinds::{Row, of_reference};
 use crate::run::Controller;
@@ -27,20 +29,48 @@ struct Subject {
     name: String,
 }
 
+/// Most UIDs that are remembered as gone; forgetting one costs a look at everything.
+const GONE_MAX: usize = 10_000;
+
+/// UIDs that are known to be nobody's any more. A UID is never used twice, so this never becomes wrong.
+#[derive(Default)]
+struct Gone {
+    known: BTreeSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Gone {
+    fn add(&mut self, uid: &str) {
+        if self.known.insert(uid.to_owned()) {
+            self.order.push_back(uid.to_owned());
+        }
+        if self.order.len() > GONE_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
 struct GarbageCollector {
     client: Arc<dyn Client>,
+    recorder: EventRecorder,
     things: Things,
+    gone: Mutex<Gone>,
     queue: Arc<WorkQueue<Subject>>,
 }
 
 /// Starts the controller.
 pub(crate) fn start(parts: &Parts, things: Things) {
-    parts.run(GarbageCollector { client: parts.client("generic-garbage-collector"), things, queue: parts.queue() });
+    let client = parts.client("generic-garbage-collector");
+    let recorder = parts.recorder(&client, "garbage-collector-controller");
+    parts.run(GarbageCollector { client, recorder, things, gone: Mutex::default(), queue: parts.queue() });
 }
 
 impl Controller for GarbageCollector {
     type Key = Subject;
-    type Memory = ();
+    /// Notes that were recorded.
+    type Memory = BTreeSet<controllers_core::words::Note>;
 
     fn queue(&self) -> &Arc<WorkQueue<Subject>> {
         &self.queue
@@ -65,7 +95,7 @@ impl Controller for GarbageCollector {
         }
     }
 
-    async fn look(&self, subject: &Subject, _memory: &mut ()) -> Option<Outcome> {
+    async fn look(&self, subject: &Subject, told: &mut Self::Memory) -> Option<Outcome> {
         let api = Api::new(&self.client, &subject.namespace);
         let (item, dependents) = match self.read(&api, subject).await {
             Ok(Some(read)) => read,
@@ -76,6 +106,7 @@ impl Controller for GarbageCollector {
             }
         };
         let plan = plan(&item);
+        record_news(&self.recorder, &about(subject, &item), &plan.notes, told);
         let about_dependents =
             plan.actions.iter().map(|action| self.perform(&api, subject, action, &dependents, &item));
         for outcome in join_all(about_dependents).await {
@@ -86,7 +117,7 @@ impl Controller for GarbageCollector {
                 return Some(Outcome::Failed);
             }
         }
-        Some(if plan.retry { Outcome::Failed } else { Outcome::Done })
+        Some(Outcome::Done)
     }
 }
 
@@ -105,6 +136,7 @@ impl GarbageCollector {
                 }
             }
             None => {
+                self.gone.lock().unwrap_or_else(PoisonError::into_inner).add(&thing.uid);
                 self.wake_dependents(&thing.uid);
             }
         }
@@ -152,14 +184,21 @@ impl GarbageCollector {
             Err(error) => return Err(error),
         };
         let Thing { metadata } = object.view().map_err(Status::internal)?;
-        let dependents: Vec<_> = self
+        let is_here = |thing: &Thing| metadata.namespace.is_empty() || thing.metadata.namespace == metadata.namespace;
+        let mut dependents: Vec<_> = self
             .things
             .rows
             .iter()
             .flat_map(|(row, informer)| {
                 informer.owned_by(&metadata.uid).into_iter().map(|thing| (row.resource.clone(), thing))
             })
+            .filter(|(_, thing)| is_here(thing))
             .collect();
+        // Before the last look lets the object go, nobody may have been overlooked (S9).
+        let waits = metadata.finalizers.iter().any(|finalizer| finalizer == ORPHAN || finalizer == FOREGROUND);
+        if waits && metadata.deletion_timestamp.is_some() && !dependents.iter().any(|(_, d)| blocks(d, &metadata.uid)) {
+            dependents = self.live_dependents(&metadata.namespace, &metadata.uid).await?;
+        }
         let mut owners = Vec::with_capacity(metadata.owner_references.len());
         if metadata.deletion_timestamp.is_none() {
             for owner in metadata.owner_references {
@@ -170,6 +209,7 @@ impl GarbageCollector {
             }
         }
         let item = Item {
+            namespace: metadata.namespace,
             name: metadata.name,
             uid: Uid(metadata.uid.clone()),
             resource_version: object.resource_version,
@@ -181,11 +221,7 @@ impl GarbageCollector {
                 .enumerate()
                 .map(|(index, (_, thing))| Dependent {
                     index,
-                    blocks: thing
-                        .metadata
-                        .owner_references
-                        .iter()
-                        .any(|owner| owner.uid == metadata.uid && owner.block_owner_deletion == Some(true)),
+                    blocks: blocks(thing, &metadata.uid),
                     terminating: thing.metadata.deletion_timestamp.is_some(),
                 })
                 .collect(),
@@ -193,24 +229,62 @@ impl GarbageCollector {
         Ok(Some((item, dependents)))
     }
 
+    /// All objects that name a UID as their owner, read live.
+    async fn live_dependents(
+        &self,
+        namespace: &str,
+        uid: &str,
+    ) -> Result<Vec<(ResourceId, Arc<Cached<Thing>>)>, Status> {
+        let mut found = Vec::new();
+        for (row, _) in self.things.rows.iter().filter(|(row, _)| row.namespaced || namespace.is_empty()) {
+            let resource = row.resource.clone();
+            let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
+            let target = Collection { resource, namespace };
+            for object in self.client.list(&target, &Selection::default()).await?.items {
+                let value: Thing = object.view().map_err(Status::internal)?;
+                if value.metadata.owner_references.iter().any(|owner| owner.uid == uid) {
+                    let cached = Cached { resource_version: object.resource_version, value };
+                    found.push((row.resource.clone(), Arc::new(cached)));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     async fn owner_state(&self, namespace: &str, owner: &OwnerReference) -> Result<OwnerState, Status> {
-        let Some(row) = of_reference(&owner.api_version, &owner.kind) else { return Ok(OwnerState::Unknown) };
+        let Some(row) = of_reference(&owner.api_version, &owner.kind) else { return Ok(OwnerState::Unresolvable) };
         if row.namespaced && namespace.is_empty() {
-            return Ok(OwnerState::Unknown);
+            return Ok(OwnerState::Unresolvable);
         }
         let api = Api::new(&self.client, if row.namespaced { namespace } else { "" });
         let found = match api.get(row.resource.clone(), &owner.name).await {
             Ok(found) => found,
-            Err(error) if error.reason == Some(Reason::NotFound) => return Ok(OwnerState::Absent),
+            Err(error) if error.reason == Some(Reason::NotFound) => return self.absent(&owner.uid).await,
             Err(error) => return Err(error),
         };
         let Thing { metadata } = found.view().map_err(Status::internal)?;
         if metadata.uid != owner.uid {
+            return self.absent(&owner.uid).await;
+        }
+        let waits = metadata.deletion_timestamp.is_some() && metadata.finalizers.iter().any(|f| f == FOREGROUND);
+        Ok(if waits { OwnerState::WaitsForDependents } else { OwnerState::Present })
+    }
+
+    /// A UID that is not where a reference says: gone, if it was seen to go or a live read of everything does not find
+    /// it; otherwise another object's, perhaps in another namespace, and the reference proves nothing (S9).
+    async fn absent(&self, uid: &str) -> Result<OwnerState, Status> {
+        if self.gone.lock().unwrap_or_else(PoisonError::into_inner).known.contains(uid) {
             return Ok(OwnerState::Absent);
         }
-        let waits = metadata.deletion_timestamp.is_some()
-            && metadata.finalizers.iter().any(|f| f == controllers_core::garbage_collector::FOREGROUND);
-        Ok(if waits { OwnerState::WaitsForDependents } else { OwnerState::Present })
+        for (row, _) in &self.things.rows {
+            let all = Collection::all(row.resource.clone());
+            let listed = self.client.list(&all, &Selection::default()).await?;
+            if listed.items.iter().any(|object| object.uid().0 == uid) {
+                return Ok(OwnerState::Unresolvable);
+            }
+        }
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).add(uid);
+        Ok(OwnerState::Absent)
     }
 
     async fn perform(
@@ -266,6 +340,23 @@ async fn is_revoked(api: &Api, claim: &str, owner: &OwnerReference, state: Owner
         Ok(found) => SetFacts::read(&found.json).map(|set| keeps_claim(&set, claim, owner)).map_err(Status::internal),
         Err(error) if error.reason == Some(Reason::NotFound) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+fn blocks(thing: &Thing, owner: &str) -> bool {
+    thing.metadata.owner_references.iter().any(|found| found.uid == owner && found.block_owner_deletion == Some(true))
+}
+
+fn about(subject: &Subject, item: &Item) -> ObjectReference {
+    let row = crate::kinds::KINDS.iter().find(|row| row.resource == subject.resource);
+    ObjectReference {
+        api_version: Some(subject.resource.group_version()),
+        kind: row.map(|row| row.kind.to_owned()),
+        namespace: Some(subject.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+        name: Some(item.name.clone()),
+        uid: Some(item.uid.0.clone()),
+        resource_version: Some(item.resource_version.to_string()),
+        field_path: None,
     }
 }
 

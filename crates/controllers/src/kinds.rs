@@ -1,6 +1,9 @@
 //! The kinds that can own or be owned: what an owner reference's `apiVersion` and `kind` mean.
 
-use api::resources;
+use std::sync::LazyLock;
+
+use api::{Scope, Verb, resources};
+use apiserver_core::kinds;
 use meta::ResourceId;
 
 /// One kind.
@@ -11,32 +14,18 @@ pub(crate) struct Row {
     pub(crate) namespaced: bool,
 }
 
-const fn namespaced(kind: &'static str, resource: ResourceId) -> Row {
-    Row { kind, resource, namespaced: true }
-}
-
-const fn cluster(kind: &'static str, resource: ResourceId) -> Row {
-    Row { kind, resource, namespaced: false }
-}
-
-/// Every stored kind but Events, which own nothing and expire by themselves.
-pub(crate) static KINDS: [Row; 15] = [
-    namespaced("Pod", resources::PODS),
-    namespaced("StatefulSet", resources::STATEFUL_SETS),
-    namespaced("ControllerRevision", resources::CONTROLLER_REVISIONS),
-    namespaced("PersistentVolumeClaim", resources::PERSISTENT_VOLUME_CLAIMS),
-    namespaced("Service", resources::SERVICES),
-    namespaced("Endpoints", resources::ENDPOINTS),
-    namespaced("EndpointSlice", resources::ENDPOINT_SLICES),
-    namespaced("ConfigMap", resources::CONFIG_MAPS),
-    namespaced("Secret", resources::SECRETS),
-    namespaced("ServiceAccount", resources::SERVICE_ACCOUNTS),
-    namespaced("Lease", resources::LEASES),
-    cluster("Node", resources::NODES),
-    cluster("Namespace", resources::NAMESPACES),
-    cluster("PersistentVolume", resources::PERSISTENT_VOLUMES),
-    cluster("StorageClass", resources::STORAGE_CLASSES),
-];
+/// Every stored kind but Events, which own nothing and expire by themselves; from the API server's own table, so that a
+/// new kind is collected from its first day.
+pub(crate) static KINDS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    let events = [resources::EVENTS, resources::EVENTS_V1];
+    let stored = kinds::all().iter().map(|def| &def.kind).filter(|kind| kind.verbs.contains(&Verb::Watch));
+    let rows = stored.filter(|kind| !events.contains(&kind.resource)).map(|kind| Row {
+        kind: kind.kind,
+        resource: kind.resource.clone(),
+        namespaced: kind.scope == Scope::Namespaced,
+    });
+    rows.collect()
+});
 
 /// The kind that an owner reference means; versions of one group are the same objects.
 pub(crate) fn of_reference(api_version: &str, kind: &str) -> Option<&'static Row> {

@@ -6,16 +6,24 @@
 //! look ([`Config::resync`]) is a safety net. Start with [`Controllers::start`]; the loop they share is in `run`.
 
 mod act;
+mod cron_job;
+mod daemon_set;
 mod dependents;
+mod deployment;
+mod disruption;
 mod endpoints;
 mod garbage_collector;
+mod job;
 mod kinds;
 mod namespaces;
 mod persistent_volumes;
+mod pod_collector;
+mod replica_set;
 mod run;
 mod seen;
 mod service_accounts;
 mod stateful_set;
+mod workload;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -109,6 +117,13 @@ impl Controllers {
         let parts = Parts { informers, clients, clock, tasks: tasks.clone(), cancel: cancel.clone(), config };
         let things = dependents::Things::start(&parts.informers);
         stateful_set::start(&parts);
+        replica_set::start(&parts);
+        deployment::start(&parts);
+        disruption::start(&parts);
+        daemon_set::start(&parts);
+        job::start(&parts);
+        cron_job::start(&parts);
+        pod_collector::start(&parts);
         endpoints::start(&parts);
         persistent_volumes::start(&parts);
         garbage_collector::start(&parts, things.clone());

@@ -20,10 +20,11 @@ use crate::Parts;
 use crate::act::{Api, record, record_news};
 use crate::run::Controller;
 use crate::seen::{Effect, Unseen};
+use crate::workload::matters;
 
 /// A StatefulSet as the planner sees it.
 #[derive(Debug)]
-pub(crate) struct CachedSet(SetFacts);
+pub(crate) struct CachedSet(pub(crate) SetFacts);
 
 impl Cacheable for CachedSet {
     fn decode(object: &Object) -> Result<Self, serde_json::Error> {
@@ -391,22 +392,6 @@ async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
             api.merge_into(STATEFUL_SETS, "status", &set.name, patch.clone()).await.map(Effect::wrote)
         }
     }
-}
-
-/// Whether a pod's change can change a plan; addresses and container states cannot.
-fn matters(before: &Pod, after: &Pod) -> bool {
-    let condition = |pod: &Pod, name: &str| {
-        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-        let found = conditions.into_iter().flatten().find(|condition| condition.type_ == name);
-        found.map(|condition| (condition.status.clone(), condition.last_transition_time.clone()))
-    };
-    let ready = |pod: &Pod| (condition(pod, "Ready"), condition(pod, meta::EVER_READY_CONDITION));
-    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone());
-    before.metadata.labels != after.metadata.labels
-        || before.metadata.owner_references != after.metadata.owner_references
-        || is_terminating(&before.metadata) != is_terminating(&after.metadata)
-        || phase(before) != phase(after)
-        || ready(before) != ready(after)
 }
 
 fn reference(set: &SetFacts) -> ObjectReference {

@@ -3,6 +3,7 @@
 
 mod bed;
 mod plans;
+mod workloads;
 
 use std::time::{Duration, Instant};
 

@@ -53,12 +53,6 @@ pub trait Cacheable: Sized + Send + Sync + 'static {
 
     /// Whether its deletion has begun (`metadata.deletionTimestamp`).
     fn is_terminating(&self) -> bool;
-
-    /// Whether a cache holds it. An object that is not held still causes changes: each of its states as one that
-    /// appeared, and its end if a watch delivers it (between two lists it is missed).
-    fn is_held(&self) -> bool {
-        true
-    }
 }
 
 /// A cacheable value of one resource.

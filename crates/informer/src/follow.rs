@@ -244,7 +244,7 @@ impl<T: Cacheable> Inner<T> {
                 object.resource_version
             }
             WatchEvent::Deleted(object) => {
-                self.end(&object);
+                self.take(object.namespace(), object.name());
                 object.resource_version
             }
         };
@@ -279,7 +279,7 @@ impl<T: Cacheable> Inner<T> {
         let handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
         let before = {
             let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-            if cached.is_held() { cache.put(Arc::clone(&cached)) } else { cache.take(&key.namespace, &key.name) }
+            cache.put(Arc::clone(&cached))
         };
         if before.as_ref().is_some_and(|before| before.resource_version == cached.resource_version) {
             return Some(key);
@@ -298,30 +298,14 @@ impl<T: Cacheable> Inner<T> {
         Some(key)
     }
 
-    /// An object is gone; one that was not held is told of by its last state.
-    fn end(&self, object: &Object) {
-        if self.take(object.namespace(), object.name()) {
-            return;
-        }
-        if let Ok(value) = T::decode(object)
-            && !value.is_held()
-        {
-            let before = Some(Arc::new(Cached { resource_version: object.resource_version, value }));
-            let handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
-            let change = Change { before, after: None };
-            handlers.iter().for_each(|handler| handler(&change));
-        }
-    }
-
-    fn take(&self, namespace: &str, name: &str) -> bool {
+    /// An object is gone.
+    fn take(&self, namespace: &str, name: &str) {
         let handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.cache.write().unwrap_or_else(PoisonError::into_inner).take(namespace, name);
-        let was_there = before.is_some();
-        if was_there {
+        if before.is_some() {
             let change = Change { before, after: None };
             handlers.iter().for_each(|handler| handler(&change));
         }
-        was_there
     }
 }
 

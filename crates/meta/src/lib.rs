@@ -6,6 +6,7 @@
 
 pub mod cron;
 mod identity;
+pub mod placement;
 pub mod quantity;
 pub mod selector;
 mod status;

@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::{
     NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Taint, Toleration, TopologySelectorTerm,
 };
 
+use meta::placement::Tolerated;
+
 use crate::facts::NodeFacts;
 
 /// True if one of the terms fits; a selector without terms fits nothing.
@@ -26,21 +28,7 @@ pub(crate) fn term_fits(term: &NodeSelectorTerm, node: &NodeFacts) -> bool {
 fn holds(requirement: &NodeSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
     let values = requirement.values.as_deref().unwrap_or_default();
     let value = labels.get(&requirement.key);
-    let is_listed = value.is_some_and(|value| values.contains(value));
-    let compare = |wanted: std::cmp::Ordering| {
-        let number = value.and_then(|value| value.parse::<i64>().ok());
-        let bound = values.first().and_then(|bound| bound.parse::<i64>().ok());
-        number.zip(bound).is_some_and(|(number, bound)| number.cmp(&bound) == wanted)
-    };
-    match requirement.operator.as_str() {
-        "In" => is_listed,
-        "NotIn" => !is_listed,
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => compare(std::cmp::Ordering::Greater),
-        "Lt" => compare(std::cmp::Ordering::Less),
-        _ => false,
-    }
+    meta::placement::holds(&requirement.operator, values, value.map(String::as_str))
 }
 
 /// True if the node stands in one of the topologies of a storage class; without any it does.
@@ -54,19 +42,11 @@ pub(crate) fn topology_fits(topologies: &[TopologySelectorTerm], node: &NodeFact
 
 /// True if the toleration is for that taint.
 pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if !effect.is_empty() && effect != taint.effect {
-        return false;
-    }
-    if !key.is_empty() && key != taint.key {
-        return false;
-    }
-    match toleration.operator.as_deref().unwrap_or("Equal") {
-        "Exists" => true,
-        "" | "Equal" => !key.is_empty() && text(&toleration.value) == text(&taint.value),
-        _ => false,
-    }
+    let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
+    let (key, operator) = (text(&toleration.key), text(&toleration.operator));
+    let (value, effect) = (text(&toleration.value), text(&toleration.effect));
+    let wanted = Tolerated { key: &key, operator: &operator, value: &value, effect: &effect };
+    wanted.covers(&taint.key, taint.value.as_deref().unwrap_or_default(), &taint.effect)
 }
 
 /// The first taint with one of the effects that nothing tolerates.

@@ -10,3 +10,4 @@ mod probes;
 mod redis;
 mod registry;
 mod support;
+mod workloads;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::plan::Action;
 use super::rollback;
 use super::view::{Owner, RevisionFacts, SetFacts, View};
+use crate::words::safe_digits;
 
 /// Longest prefix of a revision's name before its hash.
 const NAME_PREFIX_BYTES_MAX: usize = 223;
@@ -67,12 +68,6 @@ const FNV_PRIME: u32 = 16_777_619;
 /// FNV-1: multiply, then xor.
 fn fnv1_32(start: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(start, |hash, byte| hash.wrapping_mul(FNV_PRIME) ^ u32::from(*byte))
-}
-
-/// Decimal digits, mapped to letters and digits that spell no words.
-fn safe_digits(number: u32) -> String {
-    const SAFE: [char; 10] = ['4', '5', '6', '7', '8', '9', 'b', 'c', 'd', 'f'];
-    number.to_string().bytes().map(|digit| SAFE[usize::from(digit - b'0')]).collect()
 }
 
 /// Compact JSON as Go writes it: keys sorted (the map is), `<`, `>`, `&` and the two line separators escaped.

@@ -105,9 +105,22 @@ impl Bed {
         self.client.patch(&id, None, Patch::Merge(patch), &WriteOptions::default()).await.unwrap();
     }
 
+    /// As the node: a pod's containers end.
+    pub async fn end_pod(&self, name: &str, phase: &str) {
+        let id = ObjectId::namespaced(resources::PODS, "default", name);
+        let patch = Patch::Merge(json!({"status": {"phase": phase, "conditions": []}}));
+        self.client.patch(&id, Some("status"), patch, &WriteOptions::default()).await.unwrap();
+    }
+
     pub async fn delete(&self, resource: ResourceId, name: &str, propagation: Option<Propagation>) {
         let id = ObjectId::namespaced(resource, "default", name);
         let options = DeleteOptions { propagation, ..DeleteOptions::default() };
+        self.client.delete(&id, &options).await.unwrap();
+    }
+
+    pub async fn delete_in(&self, namespace: &str, resource: ResourceId, name: &str, propagation: Propagation) {
+        let id = ObjectId::namespaced(resource, namespace, name);
+        let options = DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
         self.client.delete(&id, &options).await.unwrap();
     }
 

@@ -1,0 +1,289 @@
+//! What the shells of workload controllers share: caches of facts, obedience to a plan of writes, and what one look
+//! leaves for the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::sync::Arc;
+
+use client::{Client, DeleteOptions, Object, Propagation};
+use controllers_core::subject::Subject;
+use controllers_core::words::{Note, controller_of, is_terminating};
+use controllers_core::writes::{Failure, Plan, Verb, Write};
+use futures::future::join_all;
+use informer::{Cacheable, EventRecorder, Informer, Kinded, Outcome};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use meta::{Reason, ResourceId, Status, Timestamp};
+use serde::de::Error as _;
+
+use crate::Parts;
+use crate::act::{Api, record, record_news};
+use crate::seen::{Effect, Unseen};
+
+/// Facts about an object, read from its stored JSON.
+pub(crate) trait Facts: Sized + Send + Sync + 'static {
+    /// Why an object cannot be read.
+    type Error: std::error::Error;
+
+    fn resource() -> ResourceId;
+    fn read(json: &[u8]) -> Result<Self, Self::Error>;
+    fn subject(&self) -> &Subject;
+}
+
+/// Facts in a cache.
+#[derive(Debug)]
+pub(crate) struct Known<T>(pub(crate) T);
+
+impl<T: Facts> Cacheable for Known<T> {
+    fn decode(object: &Object) -> Result<Self, serde_json::Error> {
+        T::read(&object.json).map(Self).map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            serde_json::Error::custom(format!("{error}{cause}"))
+        })
+    }
+
+    fn namespace(&self) -> &str {
+        &self.0.subject().namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.0.subject().name
+    }
+
+    fn uid(&self) -> &str {
+        &self.0.subject().uid.0
+    }
+
+    fn owner_uids(&self) -> Vec<&str> {
+        self.0.subject().owners.iter().map(|owner| owner.uid.as_str()).collect()
+    }
+
+    fn is_terminating(&self) -> bool {
+        self.0.subject().deleting
+    }
+}
+
+impl<T: Facts> Kinded for Known<T> {
+    fn resource() -> ResourceId {
+        T::resource()
+    }
+}
+
+/// What one look leaves for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    unseen: BTreeMap<ResourceId, Unseen>,
+    notes: BTreeSet<Note>,
+    /// What went wrong last time; a part of the next view.
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Memory {
+    /// Waits until a cache shows what was written to its resource (D6).
+    pub(crate) async fn settle<T: Kinded>(&mut self, informer: &Informer<T>, namespace: &str) -> bool {
+        match self.unseen.get_mut(&T::resource()) {
+            Some(unseen) => unseen.settle(informer, namespace).await,
+            None => true,
+        }
+    }
+}
+
+/// What a shell acts with.
+pub(crate) struct Desk {
+    pub(crate) client: Arc<dyn Client>,
+    recorder: EventRecorder,
+}
+
+impl Desk {
+    /// A desk for a controller, under its own user name.
+    pub(crate) fn of(parts: &Parts, controller: &str) -> Self {
+        let client = parts.client(controller);
+        Self { recorder: parts.recorder(&client, controller), client }
+    }
+
+    /// Carries a plan out: the status at once, the stages one after the other until one fails.
+    ///
+    /// Dropped in the middle, every write happened wholly or not at all.
+    pub(crate) async fn obey<F: Display>(&self, subject: &Subject, plan: &Plan<F>, memory: &mut Memory) -> Outcome {
+        let about = reference(subject);
+        for wait in &plan.waits {
+            tracing::debug!(namespace = subject.namespace, name = subject.name, %wait, "a step waits");
+        }
+        record_news(&self.recorder, &about, &plan.notes, &mut memory.notes);
+        self.obey_in(&subject.namespace, Some(&about), plan, memory).await
+    }
+
+    /// As [`Self::obey`], for a plan that is not about one object.
+    pub(crate) async fn obey_in<F>(
+        &self,
+        namespace: &str,
+        about: Option<&ObjectReference>,
+        plan: &Plan<F>,
+        memory: &mut Memory,
+    ) -> Outcome {
+        let api = Api::new(&self.client, namespace);
+        let status = async { join_all(plan.status.iter().map(|write| self.carry_out(&api, about, write))).await };
+        let (mut outcomes, stages) = tokio::join!(status, self.stages(&api, about, &plan.stages));
+        outcomes.extend(stages);
+        let had_failed = memory.failure.take().is_some();
+        let mut again = plan.retry;
+        for (resource, outcome) in outcomes {
+            match outcome {
+                Ok(effect) => memory.unseen.entry(resource).or_default().note(effect),
+                Err(error) => {
+                    tracing::debug!(namespace, %resource, %error, "a write failed");
+                    again = true;
+                    if memory.failure.is_none() && !is_stale(&error) {
+                        memory.failure = Some(Failure { message: error.message });
+                    }
+                }
+            }
+        }
+        match plan.look_again {
+            _ if again => Outcome::Failed,
+            // A status may still speak of the failure that is over.
+            _ if had_failed => Outcome::LookAgain(Timestamp::MIN),
+            Some(moment) => Outcome::LookAgain(moment),
+            None => Outcome::Done,
+        }
+    }
+
+    async fn stages(
+        &self,
+        api: &Api,
+        about: Option<&ObjectReference>,
+        stages: &[Vec<Write>],
+    ) -> Vec<(ResourceId, Result<Effect, Status>)> {
+        let mut outcomes = Vec::new();
+        for stage in stages {
+            let done = join_all(stage.iter().map(|write| self.carry_out(api, about, write))).await;
+            let failed = done.iter().any(|(_, outcome)| outcome.is_err());
+            outcomes.extend(done);
+            if failed {
+                break;
+            }
+        }
+        outcomes
+    }
+
+    async fn carry_out(
+        &self,
+        api: &Api,
+        about: Option<&ObjectReference>,
+        write: &Write,
+    ) -> (ResourceId, Result<Effect, Status>) {
+        let outcome = perform(api, write).await;
+        let (note, outcome) = match outcome {
+            Ok((name, effect)) => (write.note(Ok(&name)), Ok(effect)),
+            // Nothing can be made there any more, and that is as it should be.
+            Err(error) if is_of_ending_namespace(&error) => (None, Ok(Effect::Nothing)),
+            Err(error) if is_stale(&error) => (None, Err(error)),
+            Err(error) => (write.note(Err(&error.message)), Err(error)),
+        };
+        if let Some(about) = about {
+            record(&self.recorder, about, note);
+        }
+        (write.resource.clone(), outcome)
+    }
+
+    /// One write, without an event.
+    pub(crate) async fn write(&self, api: &Api, write: &Write) -> Result<(), Status> {
+        perform(api, write).await.map(drop)
+    }
+}
+
+async fn perform(api: &Api, write: &Write) -> Result<(String, Effect), Status> {
+    let resource = write.resource.clone();
+    match &write.verb {
+        Verb::Confirm(target) => {
+            let live = api.get(resource, &target.name).await?;
+            if live.uid() != target.uid || !live.tree()["metadata"]["deletionTimestamp"].is_null() {
+                return Err(Status::new(Reason::Conflict, "the object is another one by now, or is being deleted"));
+            }
+            Ok((target.name.clone(), Effect::Nothing))
+        }
+        Verb::Create(body) => {
+            let made = api.create(resource, body.clone()).await?;
+            Ok((made.name().to_owned(), Effect::wrote(made)))
+        }
+        Verb::Patch { target, subresource, patch } => {
+            let patched = match subresource {
+                Some(subresource) => api.merge_into(resource, subresource, &target.name, patch.clone()).await?,
+                None => api.merge(resource, &target.name, patch.clone()).await?,
+            };
+            Ok((target.name.clone(), Effect::wrote(patched)))
+        }
+        Verb::Delete { target, in_any_state, grace_period_secs, foreground } => {
+            let options = DeleteOptions {
+                uid: Some(target.uid.clone()),
+                resource_version: (!in_any_state).then_some(target.resource_version),
+                grace_period_secs: *grace_period_secs,
+                propagation: Some(if *foreground { Propagation::Foreground } else { Propagation::Background }),
+            };
+            api.delete_by(resource, &target.name, &options).await?;
+            Ok((target.name.clone(), Effect::deleted(target)))
+        }
+    }
+}
+
+/// The state that a write was planned from is no longer there; the next plan sees the new one.
+fn is_stale(error: &Status) -> bool {
+    matches!(error.reason, Some(Reason::Conflict | Reason::AlreadyExists | Reason::NotFound))
+}
+
+fn is_of_ending_namespace(error: &Status) -> bool {
+    let causes = error.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+/// A subject, for `involvedObject`.
+pub(crate) fn reference(subject: &Subject) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(subject.kind.api_version.to_owned()),
+        kind: Some(subject.kind.kind.to_owned()),
+        namespace: Some(subject.namespace.clone()),
+        name: Some(subject.name.clone()),
+        uid: Some(subject.uid.0.clone()),
+        resource_version: Some(subject.resource_version.to_string()),
+        field_path: None,
+    }
+}
+
+/// The controller that an owner reference names, if the cache knows that very object (UID).
+pub(crate) fn named<T: Cacheable>(
+    informer: &Informer<T>,
+    kind: &str,
+    namespace: &str,
+    owner: &OwnerReference,
+) -> Option<informer::Key> {
+    let known = (owner.kind == kind).then(|| informer.get(namespace, &owner.name)).flatten()?;
+    (known.uid() == owner.uid).then(|| informer::Key::new(namespace, &owner.name))
+}
+
+/// Pods that a subject controls, and pods of its namespace without a controller that it selects.
+pub(crate) fn near_pods(
+    pods: &Informer<Pod>,
+    subject: &Subject,
+    selects: impl Fn(&Pod) -> bool,
+) -> Vec<Arc<informer::Cached<Pod>>> {
+    let orphan = |pod: &Pod| controller_of(&pod.metadata).is_none() && selects(pod);
+    let mut near = pods.matching(Some(&subject.namespace), orphan);
+    near.extend(pods.owned_by(&subject.uid.0).into_iter().filter(|pod| subject.controls(&pod.metadata)));
+    near
+}
+
+/// Whether a pod's change can change a plan; addresses and container states cannot.
+pub(crate) fn matters(before: &Pod, after: &Pod) -> bool {
+    let condition = |pod: &Pod, name: &str| {
+        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+        let found = conditions.into_iter().flatten().find(|condition| condition.type_ == name);
+        found.map(|condition| (condition.status.clone(), condition.last_transition_time.clone()))
+    };
+    let ready = |pod: &Pod| (condition(pod, "Ready"), condition(pod, meta::EVER_READY_CONDITION));
+    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone());
+    before.metadata.labels != after.metadata.labels
+        || before.metadata.owner_references != after.metadata.owner_references
+        || is_terminating(&before.metadata) != is_terminating(&after.metadata)
+        || phase(before) != phase(after)
+        || ready(before) != ready(after)
+}
