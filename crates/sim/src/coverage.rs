@@ -34,6 +34,11 @@ impl Coverage {
         self.groups.get(group).and_then(|names| names.get(name)).copied().unwrap_or(0)
     }
 
+    /// How often anything of a group was reached.
+    pub fn total(&self, group: &str) -> u64 {
+        self.groups.get(group).into_iter().flat_map(BTreeMap::values).sum()
+    }
+
     /// Adds what another run has reached.
     pub fn add(&mut self, other: &Self) {
         for (group, names) in &other.groups {

@@ -16,6 +16,7 @@ pub mod ground;
 pub mod liveness;
 pub mod oracle;
 pub mod process;
+pub mod replay;
 pub mod rng;
 pub mod run;
 pub mod scenario;

@@ -47,11 +47,20 @@ fn wrong(history: &History) -> Option<(&'static str, String)> {
         }
     }
     for (key, claim) in history.all("/registry/core/persistentvolumeclaims/") {
-        if claim.is_terminating() {
+        // While a pod uses it, its protection holds it.
+        if claim.is_terminating() && !is_used(history, claim) {
             return Some(("L5", format!("{key} is still being deleted")));
         }
     }
     None
+}
+
+fn is_used(history: &History, claim: &State) -> bool {
+    let mut pods = history.all("/registry/core/pods/").filter(|(_, pod)| pod.namespace() == claim.namespace());
+    pods.any(|(_, pod)| {
+        let volumes = pod.tree()["spec"]["volumes"].as_array();
+        volumes.into_iter().flatten().any(|one| one["persistentVolumeClaim"]["claimName"] == claim.name())
+    })
 }
 
 fn owner(object: &State) -> Option<&str> {
@@ -84,11 +93,7 @@ fn wrong_set(history: &History, set: &State) -> Option<String> {
             return Some(format!("{name} is not ready"));
         }
         let revision = pod.tree()["metadata"]["labels"]["controller-revision-hash"].as_str().unwrap_or_default();
-        if !on_delete
-            && ordinal - start >= partition.saturating_sub(start)
-            && ordinal >= partition
-            && revision != wanted
-        {
+        if !on_delete && ordinal >= start + partition && revision != wanted {
             return Some(format!("{name} is at {revision}, not at {wanted}"));
         }
         for template in spec["volumeClaimTemplates"].as_array().into_iter().flatten() {

@@ -412,7 +412,7 @@ impl Draw {
             strategy: strategy(rng),
             min_ready_secs: if rng.chance(250) { small(rng, 1, 8) } else { 0 },
             claims: rng.chance(500).then(|| (rng.chance(500), rng.chance(500))),
-            grace_secs: small(rng, 0, 5),
+            grace_secs: if rng.chance(30) { 0 } else { small(rng, 1, 5) },
             stubborn: rng.chance(100),
         }
     }

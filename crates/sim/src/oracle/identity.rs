@@ -112,13 +112,14 @@ impl Identity {
 
     /// A request reached the server: a deletion by force waives S1 for its pod.
     pub fn asked(&mut self, call: &Call, history: &History) {
-        let is_force = call.delete.as_ref().is_some_and(|options| options.grace_period_secs == Some(0));
-        if call.verb == Verb::Delete
-            && call.resource.resource == "pods"
-            && is_force
-            && !call.part.starts_with("agent")
-            && let Some(pod) = history.pod(&call.namespace, &call.name)
-        {
+        if call.verb != Verb::Delete || call.resource.resource != "pods" || call.part.starts_with("agent") {
+            return;
+        }
+        let Some(pod) = history.pod(&call.namespace, &call.name) else { return };
+        // A pod whose own grace is 0 is deleted by force each time.
+        let own = pod.tree()["spec"]["terminationGracePeriodSeconds"].as_i64();
+        let asked = call.delete.as_ref().and_then(|options| options.grace_period_secs);
+        if asked.or(own) == Some(0) {
             self.waived.insert(pod.uid().to_owned());
         }
     }

@@ -130,7 +130,7 @@ fn timeline(history: &History, namespace: &str, set: &str, uid: &str, from: u64,
         let Some(ordinal) = ordinal_of(state.name(), set) else { continue };
         if past.kind == EventKind::Deleted {
             pods.remove(&ordinal);
-        } else if controller(state.tree()).is_none_or(|(_, owner)| owner == uid) {
+        } else if controller(state.tree()).is_some_and(|(_, owner)| owner == uid) {
             let at = pod_at(past, pods.get(&ordinal));
             pods.insert(ordinal, at);
         } else {
@@ -271,8 +271,13 @@ impl Order {
             return spec.parallel || !higher && lower.all(|one| spec.available(pods.get(&one), now, false));
         }
         let outdated = |pod: &PodAt| newest.iter().any(|name| pod.revision != *name);
-        if spec.on_delete || ordinal < spec.partition || !outdated(pod) {
+        if spec.on_delete || ordinal < spec.start + spec.partition || !outdated(pod) {
             return false;
+        }
+        // A Parallel set replaces a broken outdated pod whatever the budget: it serves nobody (C-75c).
+        let unknown = self.clocks_differ && spec.min_ready_millis > 0;
+        if spec.parallel && (unknown || !spec.available(Some(pod), now.saturating_sub(2 * ROUNDING_MILLIS), exact)) {
+            return true;
         }
         let range = spec.start..spec.start + spec.replicas;
         let away = range.filter(|one| *one != ordinal && !spec.available(pods.get(one), now, exact)).count() as u64;
