@@ -1,0 +1,250 @@
+//! What the clients of a run do to the API: they create, edit, delete and watch, and try again when nobody answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::resources;
+use client::{Client, Collection, DeleteOptions, Patch, Propagation, Selection, WriteOptions};
+use futures::StreamExt;
+use meta::{ObjectId, Reason, ResourceId, Status};
+use serde_json::{Value, json};
+
+use crate::scenario::{Act, Cascade, Edit, SetSpec, Strategy};
+
+/// The namespace in which everything happens.
+pub const NAMESPACE: &str = "default";
+/// Times a client tries a request that nobody answered.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// Name of a set.
+pub fn name(set: usize) -> String {
+    format!("s{set}")
+}
+
+fn container(version: u32, stubborn: bool) -> Value {
+    let image = if stubborn { "stubborn" } else { "app" };
+    json!({
+        "name": "c",
+        "image": format!("{image}:v{version}"),
+        "imagePullPolicy": "IfNotPresent",
+        "readinessProbe": {"exec": {"command": ["ready"]}, "periodSeconds": 1},
+    })
+}
+
+fn strategy(strategy: Strategy) -> Value {
+    match strategy {
+        Strategy::OnDelete => json!({"type": "OnDelete", "rollingUpdate": null}),
+        Strategy::Rolling { partition, unavailable_max } => {
+            let max = if unavailable_max == 0 { Value::Null } else { json!(unavailable_max) };
+            json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition, "maxUnavailable": max}})
+        }
+    }
+}
+
+fn retention((deleted, scaled): (bool, bool)) -> Value {
+    let word = |delete: bool| if delete { "Delete" } else { "Retain" };
+    json!({"whenDeleted": word(deleted), "whenScaled": word(scaled)})
+}
+
+/// The manifest of a set.
+pub fn manifest(spec: &SetSpec) -> Value {
+    let app = name(spec.set);
+    let mut set = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": app, "namespace": NAMESPACE, "labels": {"stubborn": spec.stubborn.to_string()}},
+        "spec": {
+            "replicas": spec.replicas,
+            "serviceName": app,
+            "minReadySeconds": spec.min_ready_secs,
+            "podManagementPolicy": if spec.parallel { "Parallel" } else { "OrderedReady" },
+            "ordinals": {"start": spec.start},
+            "updateStrategy": without_nulls(strategy(spec.strategy)),
+            "selector": {"matchLabels": {"app": app}},
+            "template": {
+                "metadata": {"labels": {"app": app}},
+                "spec": {
+                    "terminationGracePeriodSeconds": spec.grace_secs,
+                    "automountServiceAccountToken": false,
+                    "containers": [container(1, spec.stubborn)],
+                },
+            },
+        },
+    });
+    if let Some(policy) = spec.claims {
+        set["spec"]["persistentVolumeClaimRetentionPolicy"] = retention(policy);
+        set["spec"]["volumeClaimTemplates"] = json!([{
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }]);
+        set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
+            json!([{"name": "data", "mountPath": "/data"}]);
+    }
+    set
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            fields.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, without_nulls(v))).collect()
+        }
+        other => other,
+    }
+}
+
+/// One client.
+#[derive(Clone)]
+pub struct Person {
+    client: Arc<dyn Client>,
+}
+
+impl Person {
+    /// A client that speaks through this.
+    pub fn new(client: Arc<dyn Client>) -> Self {
+        Self { client }
+    }
+
+    /// The client it speaks through.
+    pub fn client(&self) -> &Arc<dyn Client> {
+        &self.client
+    }
+
+    /// Does one act; what cannot be done is left.
+    pub async fn perform(&self, act: &Act) -> Result<(), Status> {
+        match act {
+            Act::Create(spec) => self.create(spec).await,
+            Act::Edit { set, edit } => self.edit(*set, *edit).await,
+            Act::DeleteSet { set, cascade } => {
+                let propagation = Some(match cascade {
+                    Cascade::Orphan => Propagation::Orphan,
+                    Cascade::Background => Propagation::Background,
+                    Cascade::Foreground => Propagation::Foreground,
+                });
+                let options = DeleteOptions { propagation, ..DeleteOptions::default() };
+                self.delete(resources::STATEFUL_SETS, &name(*set), options).await
+            }
+            Act::DeletePod { set, ordinal, force } => {
+                let grace_period_secs = force.then_some(0);
+                let options = DeleteOptions { grace_period_secs, ..DeleteOptions::default() };
+                self.delete(resources::PODS, &format!("{}-{ordinal}", name(*set)), options).await
+            }
+            Act::Estrange { set, ordinal } => {
+                let patch = json!({"metadata": {"labels": {"app": "nobody"}}});
+                self.patch(resources::PODS, &format!("{}-{ordinal}", name(*set)), patch).await
+            }
+            Act::DeleteClaim { set, ordinal } => {
+                let claim = format!("data-{}-{ordinal}", name(*set));
+                self.delete(resources::PERSISTENT_VOLUME_CLAIMS, &claim, DeleteOptions::default()).await
+            }
+            Act::DeleteRevision { set } => self.delete_revision(*set).await,
+            Act::Follow { resource, secs } => self.follow(resource, *secs).await,
+            Act::Fault(_) => Ok(()),
+        }
+    }
+
+    /// Tries a request again while it is not known what became of it.
+    async fn insist<T, F>(&self, work: impl Fn(Arc<dyn Client>) -> F) -> Result<T, Status>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let mut attempts = 1;
+        loop {
+            match work(Arc::clone(&self.client)).await {
+                Err(status)
+                    if matches!(status.reason, Some(Reason::ServiceUnavailable | Reason::Timeout))
+                        && attempts < ATTEMPTS_MAX =>
+                {
+                    attempts += 1;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn create(&self, spec: &SetSpec) -> Result<(), Status> {
+        let body = manifest(spec);
+        self.insist(|client| {
+            let body = body.clone();
+            async move {
+                let target = Collection::in_namespace(resources::STATEFUL_SETS, NAMESPACE);
+                client.create(&target, None, body, &WriteOptions::default()).await
+            }
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn patch(&self, resource: ResourceId, name: &str, patch: Value) -> Result<(), Status> {
+        let id = ObjectId::namespaced(resource, NAMESPACE, name);
+        self.insist(|client| {
+            let (id, patch) = (id.clone(), patch.clone());
+            async move { client.patch(&id, None, Patch::Merge(patch), &WriteOptions::default()).await }
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn delete(&self, resource: ResourceId, name: &str, options: DeleteOptions) -> Result<(), Status> {
+        let id = ObjectId::namespaced(resource, NAMESPACE, name);
+        self.insist(|client| {
+            let (id, options) = (id.clone(), options.clone());
+            async move { client.delete(&id, &options).await }
+        })
+        .await
+    }
+
+    async fn edit(&self, set: usize, edit: Edit) -> Result<(), Status> {
+        let id = ObjectId::namespaced(resources::STATEFUL_SETS, NAMESPACE, &name(set));
+        let spec = match edit {
+            Edit::Scale(replicas) => json!({"replicas": replicas}),
+            Edit::Roll(_) | Edit::Break => {
+                let found = self.insist(|client| {
+                    let id = id.clone();
+                    async move { client.get(&id).await }
+                });
+                let found = found.await?;
+                let mut old = found.tree()["spec"]["template"]["spec"]["containers"][0].clone();
+                let stubborn = found.tree()["metadata"]["labels"]["stubborn"] == "true";
+                old["image"] = match edit {
+                    Edit::Roll(version) => container(version, stubborn)["image"].clone(),
+                    _ => json!("missing:v1"),
+                };
+                json!({"template": {"spec": {"containers": [old]}}})
+            }
+            Edit::Strategy(wanted) => json!({"updateStrategy": strategy(wanted)}),
+            Edit::Retention(deleted, scaled) => {
+                json!({"persistentVolumeClaimRetentionPolicy": retention((deleted, scaled))})
+            }
+            Edit::MinReady(secs) => json!({"minReadySeconds": secs}),
+        };
+        self.patch(resources::STATEFUL_SETS, &name(set), json!({"spec": spec})).await
+    }
+
+    async fn delete_revision(&self, set: usize) -> Result<(), Status> {
+        let target = Collection::in_namespace(resources::CONTROLLER_REVISIONS, NAMESPACE);
+        let list = self.client.list(&target, &Selection::default()).await?;
+        let prefix = format!("{}-", name(set));
+        let mine = list.items.iter().filter(|one| one.name().starts_with(&prefix));
+        match mine.max_by_key(|one| one.tree()["revision"].as_i64()) {
+            Some(newest) => self.delete(resources::CONTROLLER_REVISIONS, newest.name(), DeleteOptions::default()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Watches; the judges look at what arrives.
+    async fn follow(&self, resource: &str, secs: u64) -> Result<(), Status> {
+        let resource = match resource {
+            "pods" => resources::PODS,
+            "statefulsets" => resources::STATEFUL_SETS,
+            "persistentvolumeclaims" => resources::PERSISTENT_VOLUME_CLAIMS,
+            _ => resources::EVENTS,
+        };
+        let target = Collection::in_namespace(resource, NAMESPACE);
+        let list = self.client.list(&target, &Selection::default()).await?;
+        let mut events = self.client.watch(&target, &Selection::default(), list.resource_version).await?;
+        let _over =
+            tokio::time::timeout(Duration::from_secs(secs), async { while let Some(Ok(_)) = events.next().await {} })
+                .await;
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! What all parts of one run share: the seed, the trace, the weather, the judges.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::control::Server;
+use crate::coverage::Coverage;
+use crate::oracle::Court;
+use crate::process::{Process, VirtualClock};
+use crate::rng::Rng;
+use crate::trace::Trace;
+use crate::weather::Weather;
+
+/// A promise that was broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Id of the property, for example `S1`.
+    pub property: &'static str,
+    /// What happened, in a sentence.
+    pub what: String,
+    /// Virtual time, in milliseconds since the beginning.
+    pub at_millis: u64,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.property, self.what, crate::oracle::in_words(self.property))
+    }
+}
+
+/// One run.
+pub struct Ground {
+    /// Decides everything.
+    pub seed: u64,
+    /// When it began.
+    pub begun: Instant,
+    /// The API server's own clock.
+    pub server_clock: VirtualClock,
+    /// Ends the run early: something is wrong.
+    pub alarm: Notify,
+    trace: Mutex<Trace>,
+    coverage: Mutex<Coverage>,
+    weather: Mutex<Weather>,
+    court: Mutex<Court>,
+    server: Mutex<Option<Arc<Server>>>,
+    server_rng: Mutex<Rng>,
+    violation: Mutex<Option<Violation>>,
+    incarnations: Mutex<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ground").field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+impl Ground {
+    /// The ground of one run, at its beginning.
+    pub fn new(seed: u64, keep_lines: bool) -> Arc<Self> {
+        let begun = Instant::now();
+        Arc::new(Self {
+            seed,
+            begun,
+            server_clock: VirtualClock::new(begun),
+            alarm: Notify::new(),
+            trace: Mutex::new(Trace::new(keep_lines)),
+            coverage: Mutex::default(),
+            weather: Mutex::default(),
+            court: Mutex::default(),
+            server: Mutex::default(),
+            server_rng: Mutex::new(Rng::of(seed, "server")),
+            violation: Mutex::default(),
+            incarnations: Mutex::default(),
+        })
+    }
+
+    /// Virtual milliseconds since the beginning.
+    pub fn millis(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Adds a line to the trace.
+    pub fn note(&self, what: fmt::Arguments<'_>) {
+        let at = self.millis();
+        lock(&self.trace).note(at, what);
+    }
+
+    /// The trace.
+    pub fn trace(&self) -> MutexGuard<'_, Trace> {
+        lock(&self.trace)
+    }
+
+    /// Counts something reached.
+    pub fn count(&self, group: &'static str, name: &str) {
+        lock(&self.coverage).count(group, name);
+    }
+
+    /// What was reached.
+    pub fn coverage(&self) -> MutexGuard<'_, Coverage> {
+        lock(&self.coverage)
+    }
+
+    /// Faults that are in force.
+    pub fn weather(&self) -> MutexGuard<'_, Weather> {
+        lock(&self.weather)
+    }
+
+    /// The judges.
+    pub fn court(&self) -> MutexGuard<'_, Court> {
+        lock(&self.court)
+    }
+
+    /// The API server that answers now.
+    pub fn server(&self) -> Option<Arc<Server>> {
+        lock(&self.server).clone()
+    }
+
+    /// Puts a server in place, or takes it away.
+    pub fn set_server(&self, server: Option<Arc<Server>>) -> Option<Arc<Server>> {
+        std::mem::replace(&mut *lock(&self.server), server)
+    }
+
+    /// A number of the API server's chance.
+    pub fn server_random(&self) -> u64 {
+        lock(&self.server_rng).next()
+    }
+
+    /// A new process of a name, with a clock that is right.
+    pub fn process(&self, name: &str) -> Arc<Process> {
+        let incarnation = {
+            let mut count = lock(&self.incarnations);
+            *count += 1;
+            *count
+        };
+        Process::new(self.seed, name, incarnation, VirtualClock::new(self.begun))
+    }
+
+    /// Says that a promise was broken. The first one counts.
+    pub fn violated(&self, property: &'static str, what: String) {
+        let mut violation = lock(&self.violation);
+        if violation.is_none() {
+            self.note(format_args!("VIOLATION {property}: {what}"));
+            *violation = Some(Violation { property, what, at_millis: self.millis() });
+            self.alarm.notify_one();
+        }
+    }
+
+    /// The promise that was broken first.
+    pub fn violation(&self) -> Option<Violation> {
+        lock(&self.violation).clone()
+    }
+
+    /// Says all that judges found.
+    pub fn violated_all(&self, found: Vec<(&'static str, String)>) {
+        for (property, what) in found {
+            self.violated(property, what);
+        }
+    }
+
+    /// Waits a drawn while.
+    pub async fn linger(&self, process: &Process, max: Duration) {
+        let max = u64::try_from(max.as_micros()).unwrap_or(u64::MAX);
+        let micros = process.rng(|rng| rng.below(max + 1));
+        tokio::time::sleep(Duration::from_micros(micros)).await;
+    }
+}

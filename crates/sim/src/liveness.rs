@@ -1,0 +1,204 @@
+//! L1, L2, L4, L5: with the faults over, everything comes right, and then nothing moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{DeleteOptions, Patch, WriteOptions};
+use meta::{ObjectId, Uid};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::clients::{NAMESPACE, Person};
+use crate::ground::Ground;
+use crate::oracle::history::{History, State};
+use crate::world::World;
+
+/// How long nothing may be written once everything is right.
+const STILL_SECS: u64 = 900;
+/// Time for the last echoes: events, bookmarks, a status that follows another.
+const ECHO_SECS: u64 = 60;
+
+/// Waits for the first server.
+pub async fn wait_for_server(ground: &Ground) {
+    while ground.server().is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What is not as it should be, with the property that says so; `None` if all is right.
+fn wrong(history: &History) -> Option<(&'static str, String)> {
+    let sets = history.all("/registry/apps/statefulsets/");
+    for (key, set) in sets {
+        if set.is_terminating() {
+            return Some(("L5", format!("{key} is still being deleted")));
+        }
+        if let Some(why) = wrong_set(history, set) {
+            return Some(("L1", format!("{key}: {why}")));
+        }
+    }
+    for (key, pod) in history.all("/registry/core/pods/") {
+        if pod.is_terminating() {
+            return Some(("L5", format!("{key} is still being deleted")));
+        }
+        if let Some(uid) = owner(pod)
+            && !history.all("/registry/apps/statefulsets/").any(|(_, set)| set.uid() == uid)
+        {
+            return Some(("L5", format!("{key} is still there though its owner is gone")));
+        }
+    }
+    for (key, claim) in history.all("/registry/core/persistentvolumeclaims/") {
+        // While a pod uses it, its protection holds it.
+        if claim.is_terminating() && !is_used(history, claim) {
+            return Some(("L5", format!("{key} is still being deleted")));
+        }
+    }
+    None
+}
+
+fn is_used(history: &History, claim: &State) -> bool {
+    let mut pods = history.all("/registry/core/pods/").filter(|(_, pod)| pod.namespace() == claim.namespace());
+    pods.any(|(_, pod)| {
+        let volumes = pod.tree()["spec"]["volumes"].as_array();
+        volumes.into_iter().flatten().any(|one| one["persistentVolumeClaim"]["claimName"] == claim.name())
+    })
+}
+
+fn owner(object: &State) -> Option<&str> {
+    let owners = object.tree()["metadata"]["ownerReferences"].as_array()?;
+    owners.iter().find(|owner| owner["controller"] == true)?["uid"].as_str()
+}
+
+fn ready(pod: &State) -> bool {
+    let conditions = pod.tree()["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+fn wrong_set(history: &History, set: &State) -> Option<String> {
+    let (spec, status) = (&set.tree()["spec"], &set.tree()["status"]);
+    let replicas = spec["replicas"].as_u64().unwrap_or(1);
+    let start = spec["ordinals"]["start"].as_u64().unwrap_or(0);
+    let partition = spec["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0);
+    let on_delete = spec["updateStrategy"]["type"] == "OnDelete";
+    if status["observedGeneration"] != set.tree()["metadata"]["generation"] {
+        return Some("its status is about an older generation".to_owned());
+    }
+    let wanted = status["updateRevision"].as_str().unwrap_or_default();
+    for ordinal in start..start + replicas {
+        let name = format!("{}-{ordinal}", set.name());
+        let Some(pod) = history.pod(set.namespace(), &name) else { return Some(format!("{name} is missing")) };
+        if owner(pod) != Some(set.uid()) {
+            return Some(format!("{name} is not its own"));
+        }
+        if !ready(pod) {
+            return Some(format!("{name} is not ready"));
+        }
+        let revision = pod.tree()["metadata"]["labels"]["controller-revision-hash"].as_str().unwrap_or_default();
+        if !on_delete && ordinal >= start + partition && revision != wanted {
+            return Some(format!("{name} is at {revision}, not at {wanted}"));
+        }
+        for template in spec["volumeClaimTemplates"].as_array().into_iter().flatten() {
+            let claim = format!("{}-{name}", template["metadata"]["name"].as_str().unwrap_or_default());
+            let key = format!("/registry/core/persistentvolumeclaims/{}/{claim}", set.namespace());
+            if history.get(&key).is_none_or(|claim| claim.tree()["status"]["phase"] != "Bound") {
+                return Some(format!("{claim} is not bound"));
+            }
+        }
+    }
+    let mine = history.all("/registry/core/pods/").filter(|(_, pod)| owner(pod) == Some(set.uid())).count();
+    if mine as u64 != replicas {
+        return Some(format!("it has {mine} pods, not {replicas}"));
+    }
+    for field in ["replicas", "readyReplicas", "availableReplicas"] {
+        if status[field].as_u64().unwrap_or(0) != replicas {
+            return Some(format!("status.{field} is {}, not {replicas}", status[field]));
+        }
+    }
+    None
+}
+
+/// Waits until everything is right; `None` if that takes too long, which is then the verdict.
+pub async fn come_right(
+    ground: &Arc<Ground>,
+    world: &Arc<World>,
+    person: &Person,
+    limit: Duration,
+) -> Option<Duration> {
+    let begun = Instant::now();
+    loop {
+        repair(ground, person).await;
+        let wrong = wrong(&ground.court().history);
+        let Some((property, what)) = wrong else { return Some(begun.elapsed()) };
+        if begun.elapsed() > limit {
+            ground.violated(property, format!("after {} s without faults, {what}", limit.as_secs()));
+            return None;
+        }
+        let _ = world;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// The steps that upstream's documentation asks of people: a broken template is corrected and its pods deleted, a
+/// stranger in a slot's place is removed.
+async fn repair(ground: &Arc<Ground>, person: &Person) {
+    let (templates, pods) = {
+        let court = ground.court();
+        let broken = |tree: &Value, at: &str| tree.pointer(at).is_some_and(|image| image == "missing:v1");
+        let templates: Vec<String> = court
+            .history
+            .all("/registry/apps/statefulsets/")
+            .filter(|(_, set)| broken(set.tree(), "/spec/template/spec/containers/0/image"))
+            .map(|(_, set)| set.name().to_owned())
+            .collect();
+        let pods: Vec<(String, Uid)> = court
+            .history
+            .all("/registry/core/pods/")
+            .filter(|(_, pod)| !pod.is_terminating())
+            .filter(|(_, pod)| {
+                broken(pod.tree(), "/spec/containers/0/image") || pod.tree()["metadata"]["labels"]["app"] == "nobody"
+            })
+            .map(|(_, pod)| (pod.name().to_owned(), Uid(pod.uid().to_owned())))
+            .collect();
+        (templates, pods)
+    };
+    for set in templates {
+        let id = ObjectId::namespaced(api::resources::STATEFUL_SETS, NAMESPACE, &set);
+        let patch = json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "app:v1"}]);
+        let _again = person.client().patch(&id, None, Patch::Json(patch), &WriteOptions::default()).await;
+    }
+    for (name, uid) in pods {
+        let id = ObjectId::namespaced(api::resources::PODS, NAMESPACE, &name);
+        let options = DeleteOptions { uid: Some(uid), ..DeleteOptions::default() };
+        let _again = person.client().delete(&id, &options).await;
+    }
+}
+
+/// L2: nothing is written any more but the nodes' heartbeats. S25: nothing is left of pods that are gone.
+pub async fn stay_right(ground: &Arc<Ground>, world: &Arc<World>) {
+    tokio::time::sleep(Duration::from_secs(ECHO_SECS)).await;
+    let from = ground.court().history.revision();
+    tokio::time::sleep(Duration::from_secs(STILL_SECS)).await;
+    let stray = {
+        let court = ground.court();
+        let is_heartbeat = |key: &str| key.contains("/leases/") || key.starts_with("/registry/core/nodes/");
+        let stray = court.history.since(from).iter().find(|past| !is_heartbeat(&past.key)).cloned();
+        stray.map(|past| format!("{} is written at {} though everything is right", past.key, past.revision))
+    };
+    if let Some(what) = stray {
+        ground.violated("L2", what);
+    }
+    let wrong = wrong(&ground.court().history);
+    if let Some((_, what)) = wrong {
+        ground.violated("L1", format!("everything was right and did not stay so: {what}"));
+    }
+    let wanted: Vec<String> = {
+        let court = ground.court();
+        court.history.all("/registry/core/pods/").map(|(_, pod)| pod.uid().to_owned()).collect()
+    };
+    for machine in world.machines() {
+        for sandbox in machine.sandboxes() {
+            if !wanted.contains(&sandbox.pod.0) {
+                ground.violated("S25", format!("a sandbox of {} is left on {}", sandbox.name, machine.node));
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! S8, S9, S10, S14, S22: what each write may do.
+
+use std::collections::BTreeMap;
+
+use client::Object;
+use meta::Status;
+use serde_json::Value;
+use store_core::EventKind;
+
+use super::Found;
+use super::history::{History, Past};
+use crate::wire::{Answer, Call, Verb};
+
+/// Writes that the server is working on.
+#[derive(Debug, Default)]
+pub struct Writes {
+    next: u64,
+    /// Whether another one was under way at the same time.
+    under_way: BTreeMap<u64, bool>,
+}
+
+/// Resources whose writers have to say which incarnation they mean.
+const IDENTIFIED: [&str; 5] =
+    ["pods", "statefulsets", "persistentvolumeclaims", "persistentvolumes", "controllerrevisions"];
+
+impl Writes {
+    /// The server was opened anew: what was under way is no more.
+    pub fn forget(&mut self) {
+        self.under_way.clear();
+    }
+
+    /// A write begins; its number.
+    pub fn begun(&mut self) -> u64 {
+        self.next += 1;
+        let crowded = !self.under_way.is_empty();
+        self.under_way.values_mut().for_each(|overlapped| *overlapped = true);
+        self.under_way.insert(self.next, crowded);
+        self.next
+    }
+
+    /// It ended; whether it was alone all the time.
+    pub fn ended(&mut self, number: u64) -> bool {
+        self.under_way.remove(&number) == Some(false)
+    }
+}
+
+/// A write was answered.
+pub fn answered(call: &Call, history: &History, from: u64, alone: bool, answer: Result<Answer<'_>, &Status>) -> Found {
+    let mut found = Found::new();
+    match answer {
+        Err(status) => {
+            let is_refusal = (400..500).contains(&status.code);
+            if is_refusal && alone && history.revision() > from {
+                let what = format!("{call} was refused with {} and {} changed", status.code, history.revision());
+                found.push(("S22", what));
+            }
+        }
+        Ok(answer) => {
+            found.extend(names_its_object(call));
+            if let Answer::Object(object) = answer {
+                found.extend(one_winner(call, history, from, object));
+            }
+            if call.user.contains("garbage-collector") && call.verb == Verb::Delete {
+                found.extend(no_living_owner(call, history, from));
+            }
+        }
+    }
+    found
+}
+
+fn is_component(call: &Call) -> bool {
+    call.part == "controllers" || call.part == "scheduler" || call.part.starts_with("agent")
+}
+
+/// S8: parts say which UID they mean.
+fn names_its_object(call: &Call) -> Found {
+    if !is_component(call) || !IDENTIFIED.contains(&&*call.resource.resource) {
+        return Found::new();
+    }
+    let named = match call.verb {
+        Verb::Delete => call.delete.as_ref().is_some_and(|options| options.uid.is_some()),
+        Verb::Patch | Verb::Update => call.body["metadata"]["uid"].is_string(),
+        Verb::Create | Verb::Get | Verb::List | Verb::Watch => true,
+    };
+    if named { Found::new() } else { vec![("S8", format!("{call} by {} names no UID", call.user))] }
+}
+
+/// S14: a write on a revision follows exactly that revision.
+fn one_winner(call: &Call, history: &History, from: u64, object: &Object) -> Found {
+    let Some(expected) = call.body["metadata"]["resourceVersion"].as_str().filter(|_| call.verb != Verb::Create) else {
+        return Found::new();
+    };
+    let revision = object.resource_version.0;
+    let event = history.since(from).iter().find(|past| past.revision == revision);
+    let before = event.and_then(|past| past.before.as_ref()).map(|state| state.revision.to_string());
+    match before {
+        Some(before) if before != expected => {
+            vec![("S14", format!("{call} on {expected} was committed over {before}"))]
+        }
+        _ => Found::new(),
+    }
+}
+
+/// S9: what the garbage collector deletes has no living owner.
+fn no_living_owner(call: &Call, history: &History, from: u64) -> Found {
+    let group = if call.resource.group.is_empty() { "core" } else { &call.resource.group };
+    let kind = format!("/registry/{group}/{}/", call.resource.resource);
+    let suffix =
+        if call.namespace.is_empty() { call.name.clone() } else { format!("{}/{}", call.namespace, call.name) };
+    let key = format!("{kind}{suffix}");
+    let mut effects = history.of_kind(&kind, from, history.revision()).filter(|past| past.key == key);
+    let Some(effect) = effects.find(|past| past.kind == EventKind::Deleted || past.after.is_terminating()) else {
+        return Found::new();
+    };
+    let Some(before) = &effect.before else { return Found::new() };
+    let owners = before.tree()["metadata"]["ownerReferences"].as_array();
+    let living = owners.into_iter().flatten().filter_map(|owner| {
+        let state = history.of_uid(owner["uid"].as_str()?)?;
+        let finalizers = state.tree()["metadata"]["finalizers"].as_array();
+        let waits = finalizers.into_iter().flatten().any(|one| one == "foregroundDeletion");
+        (!(state.is_terminating() && waits)).then(|| state.name().to_owned())
+    });
+    let living: Vec<String> = living.collect();
+    let has_owners = before.tree()["metadata"]["ownerReferences"].as_array().is_some_and(|all| !all.is_empty());
+    let is_itself_going = before.is_terminating();
+    if !has_owners && !is_itself_going {
+        return vec![("S9", format!("{key} has no owner at all and is collected"))];
+    }
+    if living.is_empty() { Found::new() } else { vec![("S9", format!("{key} is collected though {living:?} lives"))] }
+}
+
+/// S10: a deletion is never taken back, its grace only shortens, and finalizers hold it.
+pub fn committed(past: &Past) -> Found {
+    let mut found = Found::new();
+    let metadata = |tree: &Value| tree["metadata"].clone();
+    let after = metadata(past.after.tree());
+    if past.kind == EventKind::Deleted {
+        if after["finalizers"].as_array().is_some_and(|all| !all.is_empty()) {
+            found.push(("S10", format!("{} is gone with finalizers {}", past.key, after["finalizers"])));
+        }
+        return found;
+    }
+    let Some(before) = &past.before else { return found };
+    let before = metadata(before.tree());
+    if before["uid"] != after["uid"] {
+        found.push(("S8", format!("the UID of {} changed from {} to {}", past.key, before["uid"], after["uid"])));
+    }
+    if before["deletionTimestamp"].is_null() {
+        return found;
+    }
+    if after["deletionTimestamp"].is_null() {
+        found.push(("S10", format!("the deletion of {} was taken back", past.key)));
+    }
+    let grace = |tree: &Value| tree["deletionGracePeriodSeconds"].as_i64();
+    if grace(&after) > grace(&before) {
+        found.push(("S10", format!("the grace of {} grew", past.key)));
+    }
+    found
+}
