@@ -29,6 +29,10 @@ resources! {
     PERSISTENT_VOLUME_CLAIMS = "" / "v1" / "persistentvolumeclaims";
     /// Volumes.
     PERSISTENT_VOLUMES = "" / "v1" / "persistentvolumes";
+    /// Limit ranges.
+    LIMIT_RANGES = "" / "v1" / "limitranges";
+    /// Quotas.
+    RESOURCE_QUOTAS = "" / "v1" / "resourcequotas";
     /// Events of the core group.
     EVENTS = "" / "v1" / "events";
     /// Events of the newer group; the same storage as [`EVENTS`] (K-34).
@@ -47,6 +51,22 @@ resources! {
     JOBS = "batch" / "v1" / "jobs";
     /// Cron jobs.
     CRON_JOBS = "batch" / "v1" / "cronjobs";
+    /// Autoscalers of pods.
+    HORIZONTAL_POD_AUTOSCALERS = "autoscaling" / "v2" / "horizontalpodautoscalers";
+    /// Roles in a namespace.
+    ROLES = "rbac.authorization.k8s.io" / "v1" / "roles";
+    /// Bindings of roles in a namespace.
+    ROLE_BINDINGS = "rbac.authorization.k8s.io" / "v1" / "rolebindings";
+    /// Roles of the cluster.
+    CLUSTER_ROLES = "rbac.authorization.k8s.io" / "v1" / "clusterroles";
+    /// Bindings of roles of the cluster.
+    CLUSTER_ROLE_BINDINGS = "rbac.authorization.k8s.io" / "v1" / "clusterrolebindings";
+    /// Network policies.
+    NETWORK_POLICIES = "networking.k8s.io" / "v1" / "networkpolicies";
+    /// Ingresses.
+    INGRESSES = "networking.k8s.io" / "v1" / "ingresses";
+    /// Classes of ingresses.
+    INGRESS_CLASSES = "networking.k8s.io" / "v1" / "ingressclasses";
     /// Endpoint slices.
     ENDPOINT_SLICES = "discovery.k8s.io" / "v1" / "endpointslices";
     /// Storage classes.
@@ -55,6 +75,10 @@ resources! {
     LEASES = "coordination.k8s.io" / "v1" / "leases";
     /// Access reviews of the caller itself.
     SELF_SUBJECT_ACCESS_REVIEWS = "authorization.k8s.io" / "v1" / "selfsubjectaccessreviews";
+    /// Access reviews of anybody.
+    SUBJECT_ACCESS_REVIEWS = "authorization.k8s.io" / "v1" / "subjectaccessreviews";
+    /// Access reviews of anybody in a namespace.
+    LOCAL_SUBJECT_ACCESS_REVIEWS = "authorization.k8s.io" / "v1" / "localsubjectaccessreviews";
     /// Rules reviews of the caller itself.
     SELF_SUBJECT_RULES_REVIEWS = "authorization.k8s.io" / "v1" / "selfsubjectrulesreviews";
     /// Who the caller is.

@@ -38,6 +38,8 @@ fn measure(object: &serde_json::Value) {
         namespace_state: NamespaceState::Active,
         service_account: Some(&account),
         storage_classes: &[],
+        limit_ranges: &[],
+        priority_classes: &[],
         addresses: None,
         applied: false,
     };

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::Verb;
-use apiserver_core::kinds::{self, KindDef};
+use apiserver_core::kinds;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, Method};
 use meta::{Reason, Status, Timestamp};
 use pki::{BoundObject, Claims};
-use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::registry::Registry;
@@ -99,7 +98,7 @@ fn bearer_token(headers: &HeaderMap) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }
 
-fn token_user(registry: &Registry, token: &str) -> Option<User> {
+pub(crate) fn token_user(registry: &Registry, token: &str) -> Option<User> {
     if registry.config.admin_token.as_ref().is_some_and(|admin| admin.matches(token)) {
         return Some(User::authenticated("kubernetes-admin", [MASTERS.to_owned()]));
     }
@@ -184,28 +183,4 @@ pub fn forbidden_path(user: &User, method: &Method, path: &str) -> Status {
         Status::new(Reason::Forbidden, format!("forbidden: User {:?} cannot {verb} path {path:?}", user.name));
     status.details = Some(Box::default());
     status
-}
-
-/// Answers a SelfSubjectAccessReview truthfully: whoever got this far may do everything.
-///
-/// # Errors
-/// 422 for a review that asks nothing, or two things.
-pub fn review(def: &KindDef, mut review: Value, user: &User) -> Result<Value, Status> {
-    let asked =
-        ["resourceAttributes", "nonResourceAttributes"].iter().filter(|key| !review["spec"][**key].is_null()).count();
-    if asked != 1 {
-        return Err(crate::query::invalid_option(
-            &format!("{}.{}", def.kind.kind, def.kind.resource.group),
-            "spec.resourceAttributes",
-            "FieldValueInvalid",
-            "Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        ));
-    }
-    review["kind"] = def.kind.kind.into();
-    review["apiVersion"] = def.kind.resource.group_version().into();
-    review["status"] = json!({
-        "allowed": user.is_authenticated(),
-        "reason": "every authenticated user is an administrator: there is no RBAC yet",
-    });
-    Ok(review)
 }

@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 
 use api::resources;
+use apiserver_core::kinds::priority_class::SYSTEM_CLASSES;
 use apiserver_core::kinds::{self, KindDef};
 use meta::{ResourceId, Status, Timestamp};
 use serde_json::{Value, json};
@@ -14,6 +15,11 @@ use crate::writing::{Changed, Target, WriteOptions, normalise};
 
 /// The namespaces that always exist.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// The priority classes of every cluster (M-8).
+const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
+    (SYSTEM_CLASSES[0].0, SYSTEM_CLASSES[0].1, "For pods without which a node does not work."),
+    (SYSTEM_CLASSES[1].0, SYSTEM_CLASSES[1].1, "For pods without which the cluster does not work."),
+];
 /// Name of the standard storage class.
 const STORAGE_CLASS: &str = "roadstead";
 /// Who writes all this.
@@ -30,6 +36,13 @@ pub async fn run(registry: &Registry) -> Result<(), Status> {
         create(registry, &resources::NAMESPACES, None, json!({"metadata": {"name": name}})).await?;
     }
     create(registry, &resources::STORAGE_CLASSES, None, storage_class()).await?;
+    for (name, value, what) in PRIORITY_CLASSES {
+        let class = json!({
+            "metadata": {"name": name}, "value": value, "description": what, "preemptionPolicy": "PreemptLowerPriority",
+        });
+        create(registry, &resources::PRIORITY_CLASSES, None, class).await?;
+    }
+    registry.recount_quotas().await?;
     kubernetes_service(registry).await
 }
 

@@ -17,10 +17,10 @@ use serde_json::Value;
 use store_core::Revision;
 use tokio::time::{Duration, Instant};
 
-use crate::auth;
 use crate::changes::{Change, Changes, WatchFrom, WatchRequest};
 use crate::http::patch::PatchBody;
 use crate::registry::{ListAt, ListRequest, Registry, object};
+use crate::reviews;
 use crate::tokens;
 use crate::user::User;
 use crate::writing::{Changed, Target, normalise};
@@ -128,7 +128,7 @@ impl Client for LocalClient {
         let namespace = target.namespace.as_deref();
         let Some(subresource) = subresource else {
             if def.kind.verbs == api::CREATE_ONLY {
-                return Ok(answer(&auth::review(def, body, &self.user)?));
+                return Ok(answer(&reviews::answer(&self.registry, def, body, &self.user, namespace)?));
             }
             let tree = decode(def, body)?;
             return Ok(self.registry.create(def, namespace, tree, &options).await?.object);

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::expiry::Expiry;
 use crate::keys;
 use crate::metrics::Metrics;
+use crate::quotas::QuotaGate;
 use crate::stored;
 
 /// Decoded objects of recent events that are kept, so that a thousand watchers decode each of them once.
@@ -49,6 +50,8 @@ pub struct Registry {
     pub watches: Arc<Semaphore>,
     /// Where time and chance come from.
     pub chance: TimeAndChance,
+    /// Who may write while quotas are counted.
+    pub quotas: QuotaGate,
     /// Held by the one eviction that is being decided.
     pub evictions: tokio::sync::Mutex<()>,
     recent: Mutex<VecDeque<Arc<Object>>>,
@@ -105,9 +108,9 @@ impl Registry {
         let requests = Semaphore::new(config.limits.requests_max);
         let watches = Arc::new(Semaphore::new(config.limits.watches_max));
         let recent = Mutex::default();
-        let evictions = tokio::sync::Mutex::default();
         let streams = OnceLock::new();
-        Self { store, config, addresses, streams, expiry, metrics, requests, watches, chance, evictions, recent }
+        let (evictions, quotas) = (tokio::sync::Mutex::default(), QuotaGate::default());
+        Self { store, config, addresses, streams, expiry, metrics, requests, watches, chance, quotas, evictions, recent }
     }
 
     /// The time of a request.

@@ -16,6 +16,7 @@ use store::CommitError;
 use store_core::{Expected, Key, Op, Record, Revision, Transaction, TransactionError};
 
 use crate::keys;
+use crate::quotas::Charge;
 use crate::registry::{Registry, object};
 use crate::stored;
 
@@ -113,14 +114,22 @@ impl Registry {
         let mut generated_attempts = 0;
         for _ in 0..self.config.limits.write_attempts_max + GENERATED_NAME_ATTEMPTS_MAX {
             let surroundings = self.surroundings(def, namespace, &tree)?;
-            let plan = self.plan_create(def, namespace, tree.clone(), &surroundings, options, applied)?;
+            let mut plan = self.plan_create(def, namespace, tree.clone(), &surroundings, options, applied)?;
+            let charge = match self.charge(def, None, Some(&mut plan.object)).await {
+                Ok(charge) => charge,
+                Err(refusal) if options.dry_run => return Err(refusal),
+                Err(refusal) => {
+                    self.release(def, &plan.object);
+                    return Err(refusal);
+                }
+            };
             if options.dry_run {
                 if self.find(&def.kind, namespace, &plan.name)?.is_some() {
                     return Err(self.exists(def, namespace, &plan.name));
                 }
                 return Ok(unstored(plan));
             }
-            match self.commit_create(def, namespace, &surroundings, &plan).await {
+            match self.commit_create(def, namespace, &surroundings, &plan, charge).await {
                 Ok(record) => {
                     let object = object(def, &record);
                     return Ok(Written { object, created: true, warnings: plan.warnings });
@@ -160,7 +169,14 @@ impl Registry {
         let uid = self.chance.uuid();
         let mut pool = (def.needs == Needs::ServiceAddresses)
             .then(|| self.addresses.lock().unwrap_or_else(PoisonError::into_inner));
-        let classes: Vec<&Value> = surroundings.storage_classes.iter().map(|class| class.tree().as_ref()).collect();
+        let trees = |objects: &'_ [Arc<Object>]| -> Vec<Arc<Value>> {
+            objects.iter().map(|object| object.tree().clone()).collect()
+        };
+        let [classes, ranges, priorities] =
+            [&surroundings.storage_classes, &surroundings.limit_ranges, &surroundings.priority_classes]
+                .map(|objects| trees(objects));
+        let [classes, ranges, priorities] =
+            [&classes, &ranges, &priorities].map(|trees| trees.iter().map(AsRef::as_ref).collect::<Vec<&Value>>());
         let context = CreateContext {
             now: self.now(),
             uid: &uid,
@@ -170,6 +186,8 @@ impl Registry {
             namespace_state: surroundings.namespace_state,
             service_account: surroundings.service_account.as_ref().map(|account| account.tree().as_ref()),
             storage_classes: &classes,
+            limit_ranges: &ranges,
+            priority_classes: &priorities,
             addresses: pool.as_deref(),
             applied,
         };
@@ -186,6 +204,7 @@ impl Registry {
         namespace: Option<&str>,
         surroundings: &Surroundings,
         plan: &CreatePlan,
+        charge: Charge<'_>,
     ) -> Result<Arc<Record>, CommitError> {
         let key = keys::object(&def.kind, namespace, &plan.name);
         let mut transaction = Transaction::create(key, encode(def, plan.object.clone()));
@@ -197,7 +216,7 @@ impl Registry {
         if let Some((key, revision)) = &surroundings.namespace {
             transaction = transaction.and(Op::Require { key: key.clone(), expected: Expected::At(*revision) });
         }
-        let record = self.commit(Vec::new(), transaction).await?;
+        let record = self.commit(charge.ops.clone(), transaction).await?;
         self.remember_expiry(def, &record);
         Ok(record)
     }
@@ -222,12 +241,7 @@ impl Registry {
             "data": {"ca.crt": self.config.pki.ca_pem()},
         });
         let wanted = [(api::resources::SERVICE_ACCOUNTS, account), (api::resources::CONFIG_MAPS, root)];
-        let known = Surroundings {
-            namespace_state: NamespaceState::Active,
-            namespace: None,
-            service_account: None,
-            storage_classes: Vec::new(),
-        };
+        let known = Surroundings::in_namespace(NamespaceState::Active);
         let options = WriteOptions { field_manager: "kube-controller-manager".to_owned(), dry_run: false };
         let plans = wanted.into_iter().filter_map(|(resource, tree)| {
             let def = kinds::by_resource(&resource)?;
@@ -274,12 +288,7 @@ impl Registry {
 
     /// What a decision must know of other objects.
     fn surroundings(&self, def: &KindDef, namespace: Option<&str>, tree: &Value) -> Result<Surroundings, Status> {
-        let mut known = Surroundings {
-            namespace_state: NamespaceState::NotNeeded,
-            namespace: None,
-            service_account: None,
-            storage_classes: Vec::new(),
-        };
+        let mut known = Surroundings::in_namespace(NamespaceState::NotNeeded);
         let kind = |resource: &meta::ResourceId| {
             kinds::by_resource(resource).ok_or_else(|| Status::internal("a kind is missing"))
         };
@@ -294,14 +303,20 @@ impl Registry {
         }
         match def.needs {
             Needs::Nothing | Needs::ServiceAddresses => {}
-            Needs::ServiceAccount => {
+            Needs::PodSurroundings => {
                 let accounts = kind(&api::resources::SERVICE_ACCOUNTS)?;
                 let name = tree["spec"]["serviceAccountName"].as_str().filter(|name| !name.is_empty());
                 let record = self.find(&accounts.kind, namespace, name.unwrap_or("default"))?;
                 known.service_account = record.map(|record| object(accounts, &record));
+                known.limit_ranges = self.all(kind(&api::resources::LIMIT_RANGES)?, namespace)?;
+                known.priority_classes = self.all(kind(&api::resources::PRIORITY_CLASSES)?, None)?;
             }
-            Needs::StorageClasses => {
+            Needs::ClaimSurroundings => {
                 known.storage_classes = self.all(kind(&api::resources::STORAGE_CLASSES)?, None)?;
+                known.limit_ranges = self.all(kind(&api::resources::LIMIT_RANGES)?, namespace)?;
+            }
+            Needs::PriorityClasses => {
+                known.priority_classes = self.all(kind(&api::resources::PRIORITY_CLASSES)?, None)?;
             }
         }
         Ok(known)
@@ -378,10 +393,19 @@ impl Registry {
     }
 
     async fn write(&self, change: Change<'_>) -> Result<Commit<Arc<Object>>, Status> {
-        let Change { def, current, new, first, dry_run } = change;
+        let Change { def, current, mut new, first, dry_run } = change;
+        let charge = match self.charge(def, Some(object(def, current).tree()), Some(&mut new)).await {
+            Ok(charge) => charge,
+            Err(refusal) if dry_run => return Err(refusal),
+            Err(refusal) => {
+                self.release(def, &new);
+                return Err(refusal);
+            }
+        };
         if dry_run {
             return Ok(Commit::Done(shown_at(&new, current.revision)));
         }
+        let first = [first, charge.ops.clone()].concat();
         let payload = encode(def, new.clone());
         let expected = Expected::At(current.revision);
         match self.commit(first, Transaction::put(current.key.clone(), payload, expected)).await {
@@ -402,6 +426,8 @@ impl Registry {
         if dry_run {
             return Ok(Commit::Done(shown_at(&new, current.revision)));
         }
+        let charge = self.charge(def, Some(object(def, current).tree()), None).await?;
+        let first = [first, charge.ops.clone()].concat();
         let last = Some(encode(def, new));
         let expected = Expected::At(current.revision);
         match self.commit(first, Transaction::delete(current.key.clone(), expected, last)).await {
@@ -498,6 +524,22 @@ struct Surroundings {
     namespace: Option<(Key, Revision)>,
     service_account: Option<Arc<Object>>,
     storage_classes: Vec<Arc<Object>>,
+    limit_ranges: Vec<Arc<Object>>,
+    priority_classes: Vec<Arc<Object>>,
+}
+
+impl Surroundings {
+    /// Nothing is known but the namespace's state.
+    fn in_namespace(namespace_state: NamespaceState) -> Self {
+        Self {
+            namespace_state,
+            namespace: None,
+            service_account: None,
+            storage_classes: Vec::new(),
+            limit_ranges: Vec::new(),
+            priority_classes: Vec::new(),
+        }
+    }
 }
 
 fn namespace_state(namespace: &Value) -> NamespaceState {

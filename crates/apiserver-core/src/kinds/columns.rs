@@ -29,6 +29,10 @@ impl Column {
     /// How long ago the object was created.
     pub const AGE: Self = Self::text("Age", "Time since the object was created.");
 
+    /// When the object was created: the column of kinds about which there is nothing else to say.
+    pub const CREATED_AT: Self =
+        Self { kind: "date", ..Self::text("Created At", "The moment in which the object was created.") };
+
     /// A column of texts.
     pub const fn text(name: &'static str, description: &'static str) -> Self {
         Self { name, kind: "string", format: "", description, priority: 0 }

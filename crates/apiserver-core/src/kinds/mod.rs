@@ -14,6 +14,7 @@ use crate::validate::Errors;
 use crate::validate::names::{self, NameRule};
 use crate::write::{AddressPool, CreateContext};
 
+mod amounts;
 mod cells;
 mod columns;
 mod config_map;
@@ -24,15 +25,22 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod horizontal_pod_autoscaler;
+mod ingress;
 mod job;
 mod lease;
+mod limit_range;
 mod namespace;
+mod network_policy;
 mod node;
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
 mod pod_disruption_budget;
+pub mod priority_class;
+mod rbac;
 mod replica_set;
+pub mod resource_quota;
 pub mod reviews;
 mod secret;
 pub mod service;
@@ -75,10 +83,13 @@ pub struct Conversion {
 pub enum Needs {
     /// Nothing beyond the namespace.
     Nothing,
-    /// The service account that the pod names, or `default`.
-    ServiceAccount,
-    /// All storage classes.
-    StorageClasses,
+    /// What a pod's admission asks: the service account that it names, or `default`; the limit ranges of the namespace;
+    /// all priority classes.
+    PodSurroundings,
+    /// What a claim's admission asks: all storage classes, the limit ranges of the namespace.
+    ClaimSurroundings,
+    /// All priority classes.
+    PriorityClasses,
     /// The addresses and node ports that services hold; on updates too.
     ServiceAddresses,
 }
@@ -95,6 +106,8 @@ pub struct Rules {
     pub default: fn(&mut Value),
     /// Changes made for the client on a create, with knowledge of other objects (api.md section 7).
     pub admit: fn(&mut Value, &CreateContext<'_>) -> Result<(), Status>,
+    /// Refusals of a create that depend on other objects and come after the object's own rules.
+    pub permit: fn(&Value, &CreateContext<'_>) -> Result<(), Status>,
     /// Resets what the client may not set on a create and gives the first status.
     pub prepare_create: fn(&mut Value),
     /// Carries over what the client may not change on an update of the main resource.
@@ -144,6 +157,7 @@ impl Rules {
         name: names::dns_subdomain,
         default: |_| {},
         admit: |_, _| Ok(()),
+        permit: |_, _| Ok(()),
         prepare_create: |_| {},
         prepare_update: |_, _| {},
         prepare_status: |_, _| {},
@@ -171,11 +185,13 @@ static KINDS: LazyLock<Vec<KindDef>> = LazyLock::new(|| {
         config_map::def(),
         endpoints::def(),
         event::core_def(),
+        limit_range::def(),
         namespace::def(),
         node::def(),
         persistent_volume::def(),
         persistent_volume_claim::def(),
         pod::def(),
+        resource_quota::def(),
         secret::def(),
         service::def(),
         service_account::def(),
@@ -187,10 +203,24 @@ static KINDS: LazyLock<Vec<KindDef>> = LazyLock::new(|| {
         cron_job::def(),
         job::def(),
         pod_disruption_budget::def(),
+        horizontal_pod_autoscaler::def(),
+        reviews::self_subject_review(),
+        reviews::token_review(),
+        reviews::local_subject_access_review(),
         reviews::self_subject_access_review(),
+        reviews::self_subject_rules_review(),
+        reviews::subject_access_review(),
         lease::def(),
         endpoint_slice::def(),
         event::events_def(),
+        ingress::ingress_class(),
+        ingress::ingress(),
+        network_policy::def(),
+        rbac::cluster_role_binding(),
+        rbac::cluster_role(),
+        rbac::role_binding(),
+        rbac::role(),
+        priority_class::def(),
         storage_class::def(),
     ]
 });

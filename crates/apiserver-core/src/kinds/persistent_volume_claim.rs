@@ -6,7 +6,7 @@ use api::{
 use meta::{Quantity, Status, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Column, KindDef, Needs, Row, Rules, cells, storage_class};
+use super::{Column, KindDef, Needs, Row, Rules, cells, limit_range, storage_class};
 use crate::tree::{as_object_mut, at, has, items, member, object_mut, set, set_default, text};
 use crate::validate::{Errors, Path, names, selector};
 use crate::write::CreateContext;
@@ -51,11 +51,12 @@ pub(super) fn def() -> KindDef {
             ]
         },
         row,
-        needs: Needs::StorageClasses,
+        needs: Needs::ClaimSurroundings,
         conversion: None,
         rules: Rules {
             default: |claim| default_spec(object_tree(claim)),
             admit,
+            permit: |claim, context| limit_range::admission::check_claim(claim, context.limit_ranges),
             prepare_create: |claim| set(claim, "status", json!({ "phase": "Pending" })),
             validate: |claim, errors| {
                 let path = Path::root("spec");

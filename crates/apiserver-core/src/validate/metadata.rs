@@ -180,6 +180,22 @@ fn validate_no_new_finalizers(new: &Value, old: &Value, path: &Path<'_>, errors:
     );
 }
 
+/// A word in somebody's name: `example.com/word`.
+pub fn validate_domain_prefixed(value: &str, path: &Path<'_>, errors: &mut Errors) {
+    const PATH_RULE: &str = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    match value.split_once('/') {
+        _ if value.is_empty() => errors.required(path, ""),
+        Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => {
+            errors.invalid_each(path, domain, names::dns_subdomain(domain));
+            if !rest.bytes().all(fits) {
+                errors.invalid_text(path, rest, PATH_RULE);
+            }
+        }
+        _ => errors.invalid_text(path, value, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
+    }
+}
+
 /// A field that may not change at all.
 pub fn validate_immutable(new: &Value, old: &Value, path: &Path<'_>, errors: &mut Errors) {
     if new != old {

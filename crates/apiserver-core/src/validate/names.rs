@@ -14,6 +14,10 @@ const SUBDOMAIN_RULE: &str = "a lowercase RFC 1123 subdomain must consist of low
 const LABEL_1035_RULE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with \
     an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for \
     validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+const WILDCARD_RULE: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, \
+    which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. \
+    '*.example.com', regex used for validation is \
+    '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const CONFIG_KEY_RULE: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. \
     'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const ENV_NAME_RULE: &str =
@@ -147,6 +151,21 @@ pub fn percent(text: &str) -> Vec<String> {
     let rule = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex \
                 used for validation is '[0-9]+%')";
     collect([(!fits, rule.to_owned())])
+}
+
+/// A name with `*` as its first part.
+pub fn wildcard_subdomain(name: &str) -> Vec<String> {
+    let fits = name.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(is_label));
+    collect([(name.len() > SUBDOMAIN_LEN_MAX, too_long(SUBDOMAIN_LEN_MAX)), (!fits, WILDCARD_RULE.to_owned())])
+}
+
+/// A range of addresses, such as `10.9.8.0/24`.
+pub fn address_range(text: &str) -> Vec<String> {
+    let len_max = |address: std::net::IpAddr| if address.is_ipv4() { 32 } else { 128 };
+    let fits = text.split_once('/').is_some_and(|(address, len)| {
+        address.parse().is_ok_and(|address| len.parse::<u8>().is_ok_and(|len| len <= len_max(address)))
+    });
+    collect([(!fits, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned())])
 }
 
 /// An address, version 4 or 6.

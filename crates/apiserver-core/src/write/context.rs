@@ -33,10 +33,14 @@ pub struct CreateContext<'a> {
     pub namespace: &'a str,
     /// The state of that namespace.
     pub namespace_state: NamespaceState,
-    /// The pod's service account, where [`crate::kinds::Needs::ServiceAccount`] asks for it; `None` if it is missing.
+    /// The pod's service account, where [`crate::kinds::Needs::PodSurroundings`] asks for it; `None` if it is missing.
     pub service_account: Option<&'a Value>,
     /// All storage classes, where asked for.
     pub storage_classes: &'a [&'a Value],
+    /// The limit ranges of the namespace, where asked for.
+    pub limit_ranges: &'a [&'a Value],
+    /// All priority classes, where asked for.
+    pub priority_classes: &'a [&'a Value],
     /// The addresses and node ports in use, where asked for.
     pub addresses: Option<&'a AddressPool>,
     /// True if `managedFields` are already right, because the object comes from an apply.

@@ -40,7 +40,7 @@ pub fn random_suffix(seed: u64) -> String {
 }
 
 /// Records in `managedFields` who wrote what.
-pub(super) fn track(
+pub(crate) fn track(
     def: &KindDef,
     live: Option<&Value>,
     object: &mut Value,
@@ -95,6 +95,7 @@ pub fn decide_create(def: &KindDef, object: Value, context: &CreateContext<'_>) 
     if let Some(status) = errors.into_status(&def.kind.resource.group, def.kind.kind, &name) {
         return Err(status);
     }
+    (rules.permit)(&object, context)?;
     metadata::warnings(&object, &mut warnings);
     (rules.warn_create)(&object, &mut warnings);
     (rules.warn)(&object, &mut warnings);

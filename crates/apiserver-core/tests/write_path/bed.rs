@@ -87,7 +87,15 @@ pub(crate) struct World {
     pub(crate) namespace: NamespaceState,
     pub(crate) account: Option<Value>,
     pub(crate) classes: Vec<Value>,
+    pub(crate) limits: Vec<Value>,
+    pub(crate) priorities: Vec<Value>,
     pub(crate) pool: AddressPool,
+}
+
+/// The priority classes of every cluster.
+fn system_priorities() -> Vec<Value> {
+    let classes = kinds::priority_class::SYSTEM_CLASSES.iter();
+    classes.map(|(name, value)| json!({"metadata": {"name": name}, "value": value})).collect()
 }
 
 impl Default for World {
@@ -96,6 +104,8 @@ impl Default for World {
             namespace: NamespaceState::Active,
             account: Some(json!({"metadata": {"name": "default"}, "automountServiceAccountToken": false})),
             classes: Vec::new(),
+            limits: Vec::new(),
+            priorities: system_priorities(),
             pool: pool(),
         }
     }
@@ -105,6 +115,8 @@ pub(crate) fn create_in(world: &World, tree: Value) -> Result<CreatePlan, Status
     let def = def_of(&tree);
     let tree = decoded(tree)?;
     let classes: Vec<&Value> = world.classes.iter().collect();
+    let limits: Vec<&Value> = world.limits.iter().collect();
+    let priorities: Vec<&Value> = world.priorities.iter().collect();
     let context = CreateContext {
         now: now(),
         uid: UID,
@@ -114,6 +126,8 @@ pub(crate) fn create_in(world: &World, tree: Value) -> Result<CreatePlan, Status
         namespace_state: if def.kind.is_namespaced() { world.namespace } else { NamespaceState::NotNeeded },
         service_account: world.account.as_ref(),
         storage_classes: &classes,
+        limit_ranges: &limits,
+        priority_classes: &priorities,
         addresses: Some(&world.pool),
         applied: false,
     };

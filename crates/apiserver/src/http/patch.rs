@@ -3,12 +3,14 @@
 use api::codec::{self, Expected, FieldProblem, FieldValidation, Media, Mode};
 use apiserver_core::kinds::KindDef;
 use apiserver_core::patch::{ApplyRequest, Place, Writer, apply, json_patch, merge_patch, strategic_patch};
+use apiserver_core::write::{apply_scale, scale_of};
 use http::HeaderMap;
 use meta::{Reason, Status};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::http::body;
 use crate::http::options::WriteParameters;
+use crate::http::subresources::SCALE;
 use crate::query::invalid_option;
 use crate::registry::Registry;
 use crate::writing::{Changed, Target, WriteOptions, Written, judge, normalise, patch_invalid};
@@ -203,6 +205,51 @@ impl Registry {
             }
         }
         Err(Status::modified(&def.kind.resource, target.name))
+    }
+}
+
+impl Registry {
+    /// Applies a scale: the replica count is owned by the applier, through `scale` (P-52).
+    ///
+    /// # Errors
+    /// The refusal as the client sees it; 409 if somebody else owns the count.
+    pub async fn apply_to_scale(
+        &self,
+        def: &KindDef,
+        target: &Target<'_>,
+        options: &WriteOptions,
+        (config, force): (&Value, bool),
+    ) -> Result<Written, Status> {
+        let expected = Expected::exactly(SCALE);
+        let scale = codec::normalise(config.clone(), expected, Mode::Sparse).map_err(|error| error.to_status())?.tree;
+        let group_version = def.kind.resource.group_version();
+        // The same count, as the parent says it.
+        let of_parent = json!({
+            "apiVersion": group_version, "kind": def.kind.kind, "metadata": {"name": target.name},
+            "spec": {"replicas": scale["spec"]["replicas"]},
+        });
+        let change = |current: &Value| {
+            apply_scale(def, current, &merge_patch(scale_of(current), &scale))?;
+            let writer = Writer {
+                manager: &options.field_manager,
+                api_version: &group_version,
+                subresource: target.subresource,
+                ignored: &[&["status"]],
+                now: self.now(),
+            };
+            let applied = apply(ApplyRequest {
+                gvk: def.kind.gvk(),
+                resource: &def.kind.resource,
+                namespace: target.namespace.unwrap_or_default(),
+                name: target.name,
+                live: Some(current),
+                config: of_parent.clone(),
+                writer,
+                force,
+            })?;
+            decoded(def, target, applied.object, FieldValidation::Ignore, true)
+        };
+        self.update(def, target, options, change).await
     }
 }
 

@@ -9,13 +9,13 @@ use http::{Response, StatusCode};
 use meta::{Reason, Status};
 use serde_json::{Value, json};
 
-use crate::auth;
 use crate::http::patch::{PatchBody, PatchKind, check_options};
 use crate::http::resources::{answer_written, decode_as, not_supported};
 use crate::http::respond::{self, Shape};
 use crate::http::{Api, Call, body, options};
 use crate::negotiate::Answer;
 use crate::registry::Registry;
+use crate::reviews;
 use crate::tokens;
 use crate::writing::{Changed, Target, WriteOptions, Written, patch_invalid};
 
@@ -123,9 +123,9 @@ impl Api {
     /// A question that is answered and not stored.
     pub(super) async fn review(&self, def: &'static KindDef, call: Call) -> Result<Response<Body>, Status> {
         let shape = self.shape(&call, Answer::One)?;
-        let user = call.user.clone();
+        let (user, namespace) = (call.user.clone(), call.place.namespace.clone());
         let review = decode_as(self, call, Expected::exactly(def.kind.gvk())).await?;
-        let answered = auth::review(def, review, &user)?;
+        let answered = reviews::answer(&self.registry, def, review, &user, namespace.as_deref())?;
         Ok(answer_tree(StatusCode::CREATED, &answered, &shape))
     }
 }
@@ -186,6 +186,9 @@ impl Registry {
         options: &WriteOptions,
         patch: &PatchBody,
     ) -> Result<Written, Status> {
+        if let PatchBody::Apply { config, force } = patch {
+            return self.apply_to_scale(def, target, options, (config, *force)).await;
+        }
         let place = apiserver_core::patch::Place::root(SCALE);
         let place = place.ok_or_else(|| Status::internal("scales have no schema"))?;
         let patched = |scale: &Value| {

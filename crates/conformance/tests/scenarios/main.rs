@@ -5,6 +5,8 @@
 mod bad_input;
 mod clusters;
 mod crashes;
+mod helm;
+mod kinds;
 mod kubectl;
 mod probes;
 mod redis;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{CONTROLLER_UID, JOB_NAME, OLD_CONTROLLER_UID, OLD_JOB_NAME, is_true, policies};
 use crate::kinds::workload;
 use crate::tree::{at, copy_member, flag, has, int, items, items_mut, member, remove, set, text};
-use crate::validate::metadata::{validate_immutable, validate_non_negative};
+use crate::validate::metadata::{validate_domain_prefixed, validate_immutable, validate_non_negative};
 use crate::validate::{Errors, Path, go_quoted, names, selector};
 
 const INDEXED_PARALLELISM_MAX: i64 = 100_000;
@@ -146,23 +146,10 @@ fn validate_restart(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
 fn validate_managed_by(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
     let Some(manager) = spec.get("managedBy").and_then(Value::as_str) else { return };
     let path = path.child("managedBy");
-    match manager.split_once('/') {
-        _ if manager.is_empty() => errors.required(&path, ""),
-        Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => {
-            errors.invalid_each(&path, domain, names::dns_subdomain(domain));
-            if !is_url_path(rest) {
-                errors.invalid_text(&path, rest, "Invalid path");
-            }
-        }
-        _ => errors.invalid_text(&path, manager, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
-    }
+    validate_domain_prefixed(manager, &path, errors);
     if manager.len() > MANAGED_BY_BYTES_MAX {
         errors.too_long(&path, MANAGED_BY_BYTES_MAX);
     }
-}
-
-fn is_url_path(path: &str) -> bool {
-    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/%:@-._~!$&'()*+,;=".contains(&byte))
 }
 
 fn validate_completion_mode(spec: &Value, path: &Path<'_>, errors: &mut Errors) {

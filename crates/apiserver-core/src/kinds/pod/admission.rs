@@ -1,27 +1,28 @@
-//! What the server adds to a new pod: service account, its token, tolerations, priority (M-6 to M-8).
+//! What the server adds to a new pod: limits, service account, its token, priority, tolerations (M-6 to M-8, M-12).
 
 use meta::Status;
 use serde_json::{Value, json};
 
 use api::resources;
 
-use crate::tree::{as_object_mut, has, items, items_mut, member, object_mut, set, set_default, text};
+use crate::kinds::{limit_range, priority_class};
+use crate::tree::{as_object_mut, has, items, items_mut, member, object_mut, set, text};
 use crate::write::{CreateContext, random_suffix};
 
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const TOKEN_SECS: i64 = 3607;
 const UNREACHABLE_SECS: i64 = 300;
 const MIRROR: &str = "kubernetes.io/config.mirror";
-const BUILT_IN_PRIORITIES: &[(&str, i64)] =
-    &[("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
 
 pub(super) fn admit(pod: &mut Value, context: &CreateContext<'_>) -> Result<(), Status> {
+    limit_range::admission::complete(pod, context.limit_ranges);
     let is_mirror = has(member(member(pod, "metadata"), "annotations"), MIRROR);
     if !is_mirror {
         admit_service_account(pod, context)?;
     }
+    priority_class::admit_pod(pod, context.priority_classes)?;
     admit_tolerations(pod);
-    admit_priority(pod)
+    Ok(())
 }
 
 /// M-6.
@@ -108,24 +109,4 @@ fn admit_tolerations(pod: &mut Value) {
             }));
         }
     }
-}
-
-/// There are only the two built-in classes yet (M-8).
-fn admit_priority(pod: &mut Value) -> Result<(), Status> {
-    let name = text(member(pod, "metadata"), "name").to_owned();
-    let spec = as_object_mut(pod).entry("spec").or_insert_with(|| json!({}));
-    let class = text(spec, "priorityClassName").to_owned();
-    let priority = match class.as_str() {
-        "" => 0,
-        class => match BUILT_IN_PRIORITIES.iter().find(|(name, _)| *name == class) {
-            Some((_, priority)) => *priority,
-            None => {
-                let why = format!("no PriorityClass with name {class} was found");
-                return Err(Status::forbidden(&resources::PODS, &name, why));
-            }
-        },
-    };
-    set(spec, "priority", priority);
-    set_default(spec, "preemptionPolicy", "PreemptLowerPriority");
-    Ok(())
 }

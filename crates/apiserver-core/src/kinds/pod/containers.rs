@@ -3,12 +3,12 @@
 use meta::Quantity;
 use serde_json::Value;
 
+use super::resource_names::{is_hugepages, is_native, validate_container_resource};
 use super::{environment, ports, probes, security, volumes};
 use crate::kinds::persistent_volume_claim::quantity;
 use crate::tree::{has, items, member, text};
 use crate::validate::{Errors, Path, names};
 
-const NATIVE_RESOURCES: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 
 /// Checks `containers` and `initContainers`.
@@ -122,30 +122,12 @@ pub(super) fn validate_resources(resources: &Value, path: &Path<'_>, errors: &mu
     }
 }
 
-fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.contains("kubernetes.io/")
-}
-
-fn is_hugepages(name: &str) -> bool {
-    name.starts_with("hugepages-")
-}
-
 fn may_overcommit(name: &str) -> bool {
     is_native(name) && !is_hugepages(name)
 }
 
 fn validate_amount(list: &Value, name: &str, path: &Path<'_>, errors: &mut Errors) {
-    errors.invalid_each(path, name, names::qualified_name(name));
-    if !name.contains('/') {
-        if !NATIVE_RESOURCES.contains(&name) && !is_hugepages(name) {
-            if !is_standard(name) {
-                errors.invalid_text(path, name, "must be a standard resource type or fully qualified");
-            }
-            errors.invalid_text(path, name, "must be a standard resource for containers");
-        }
-    } else if !is_native(name) && name.starts_with("requests.") {
-        errors.invalid_text(path, name, "doesn't follow extended resource name standard");
-    }
+    validate_container_resource(name, path, errors);
     let Some(amount) = quantity(list, name) else { return };
     validate_amount_value(name, amount, path, errors);
 }
@@ -157,22 +139,4 @@ fn validate_amount_value(name: &str, amount: Quantity, path: &Path<'_>, errors: 
     if !is_native(name) && !amount.is_whole() {
         errors.invalid_text(path, &amount.to_string(), "must be an integer");
     }
-}
-
-/// Names without a prefix that mean something somewhere, though not in a container.
-fn is_standard(name: &str) -> bool {
-    const STANDARD: &[&str] = &[
-        "cpu",
-        "memory",
-        "ephemeral-storage",
-        "storage",
-        "pods",
-        "services",
-        "secrets",
-        "configmaps",
-        "persistentvolumeclaims",
-        "replicationcontrollers",
-        "resourcequotas",
-    ];
-    STANDARD.contains(&name) || name.starts_with("requests.") || name.starts_with("limits.")
 }

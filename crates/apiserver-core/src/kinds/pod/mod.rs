@@ -8,6 +8,7 @@ pub(in crate::kinds) mod ports;
 mod printer;
 mod probes;
 mod quality;
+pub(in crate::kinds) mod resource_names;
 mod security;
 mod update;
 mod volumes;
@@ -18,7 +19,7 @@ use api::{
 };
 use serde_json::{Value, json};
 
-use super::{DeletionRules, KindDef, Needs, Rules};
+use super::{DeletionRules, KindDef, Needs, Rules, limit_range};
 use crate::tree::{copy_member, entries, flag, has, int, items, member, object_mut, set, text};
 use crate::validate::metadata::{validate_annotations, validate_labels};
 use crate::validate::{Errors, Path, names};
@@ -74,11 +75,12 @@ pub(super) fn def() -> KindDef {
         },
         columns: printer::COLUMNS,
         row: printer::row,
-        needs: Needs::ServiceAccount,
+        needs: Needs::PodSurroundings,
         conversion: None,
         rules: Rules {
             default: api::defaults::pod,
             admit: admission::admit,
+            permit: |pod, context| limit_range::admission::check_pod(pod, context.limit_ranges),
             prepare_create: |pod| {
                 let class = quality_of_service(member(pod, "spec"));
                 set(pod, "status", json!({ "phase": "Pending", "qosClass": class }));
