@@ -54,6 +54,8 @@ pub fn creates(bytes: &[u8]) {
             namespace_state: if namespaced { NamespaceState::Active } else { NamespaceState::NotNeeded },
             service_account: None,
             storage_classes: &[],
+            limit_ranges: &[],
+            priority_classes: &[],
             addresses: Some(&pool),
             applied: false,
         };

@@ -110,7 +110,20 @@ impl Registry {
         let recent = Mutex::default();
         let streams = OnceLock::new();
         let (evictions, quotas) = (tokio::sync::Mutex::default(), QuotaGate::default());
-        Self { store, config, addresses, streams, expiry, metrics, requests, watches, chance, quotas, evictions, recent }
+        Self {
+            store,
+            config,
+            addresses,
+            streams,
+            expiry,
+            metrics,
+            requests,
+            watches,
+            chance,
+            quotas,
+            evictions,
+            recent,
+        }
     }
 
     /// The time of a request.

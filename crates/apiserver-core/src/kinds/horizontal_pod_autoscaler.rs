@@ -51,7 +51,7 @@ pub(super) fn def() -> KindDef {
         conversion: None,
         rules: Rules {
             default,
-            prepare_create: |object| set(object, "status", json!({ "desiredReplicas": 0, "currentMetrics": null })),
+            prepare_create: |object| set(object, "status", json!({ "currentMetrics": [], "desiredReplicas": 0 })),
             validate: |object, errors| validate_spec(member(object, "spec"), errors),
             validate_update: |new, _, errors| validate_spec(member(new, "spec"), errors),
             validate_status: |new, _, errors| {

@@ -281,7 +281,7 @@ fn names_images_and_policies_of_containers() {
             spec: {readinessGates: [{conditionType: a/b/c}]}
                spec.readinessGates[0].conditionType: Invalid value: "a/b/c": a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')
             spec: {preemptionPolicy: Maybe}
-               spec.preemptionPolicy: Unsupported value: "Maybe": supported values: "PreemptLowerPriority", "Never"
+               403 Forbidden: pods "web-0" is forbidden: the string value of PreemptionPolicy (Maybe) must not be provided in pod spec; priority admission controller computed PreemptLowerPriority from the given PriorityClass name
         "#]],
     );
     check_container(

@@ -36,7 +36,31 @@ value: 1000
 
 #[test]
 fn a_range_gives_containers_what_follows_from_what_they_may_have() {
-    check_stored(RANGE, "{}", "/spec/limits/0", expect![[""]]);
+    check_stored(
+        RANGE,
+        "{}",
+        "/spec/limits/0",
+        expect![[r#"
+        {
+          "default": {
+            "cpu": "500m",
+            "memory": "1Gi"
+          },
+          "defaultRequest": {
+            "cpu": "500m",
+            "memory": "1Gi"
+          },
+          "max": {
+            "cpu": "2",
+            "memory": "1Gi"
+          },
+          "min": {
+            "cpu": "100m"
+          },
+          "type": "Container"
+        }
+    "#]],
+    );
 }
 
 #[test]
@@ -57,7 +81,43 @@ fn ranges_that_make_no_sense_are_refused() {
             "{spec: {limits: [{type: Container, maxLimitRequestRatio: {cpu: 500m}}]}}",
             "{spec: {limits: [{type: Container, min: {cpu: 1}, max: {cpu: 2}, maxLimitRequestRatio: {cpu: 4}}]}}",
         ],
-        expect![[""]],
+        expect![[r#"
+            {spec: {limits: [{type: Machine}]}}
+               spec.limits[0].type: Invalid value: "Machine": must be a standard limit type or fully qualified
+            {spec: {limits: [{type: ''}]}}
+               spec.limits[0].type: Invalid value: "": name part must be non-empty
+               spec.limits[0].type: Invalid value: "": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+            {spec: {limits: [{type: Pod}, {type: Pod}]}}
+               spec.limits[1].type: Duplicate value: "Pod"
+            {spec: {limits: [{type: Pod, default: {cpu: 1}, defaultRequest: {cpu: 1}}]}}
+               spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'
+               spec.limits[0].defaultRequest: Forbidden: may not be specified when `type` is 'Pod'
+            {spec: {limits: [{type: Container, max: {storage: 1}}]}}
+               spec.limits[0].max[storage]: Invalid value: "storage": must be a standard resource for containers
+               spec.limits[0].default[storage]: Invalid value: "storage": must be a standard resource for containers
+               spec.limits[0].defaultRequest[storage]: Invalid value: "storage": must be a standard resource for containers
+            {spec: {limits: [{type: Container, max: {nonsense: 1}}]}}
+               spec.limits[0].max[nonsense]: Invalid value: "nonsense": must be a standard resource type or fully qualified
+               spec.limits[0].max[nonsense]: Invalid value: "nonsense": must be a standard resource for containers
+               spec.limits[0].default[nonsense]: Invalid value: "nonsense": must be a standard resource type or fully qualified
+               spec.limits[0].default[nonsense]: Invalid value: "nonsense": must be a standard resource for containers
+               spec.limits[0].defaultRequest[nonsense]: Invalid value: "nonsense": must be a standard resource type or fully qualified
+               spec.limits[0].defaultRequest[nonsense]: Invalid value: "nonsense": must be a standard resource for containers
+            {spec: {limits: [{type: PersistentVolumeClaim}]}}
+               spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was provided
+            {spec: {limits: [{type: PersistentVolumeClaim, min: {storage: 1Gi}}]}}
+               ok
+            {spec: {limits: [{type: Container, min: {cpu: 2}, max: {cpu: 1}}]}}
+               spec.limits[0].min[cpu]: Invalid value: "2": min value 2 is greater than max value 1
+               spec.limits[0].defaultRequest[cpu]: Invalid value: "1": min value 2 is greater than default request value 1
+               spec.limits[0].default[cpu]: Invalid value: "2": min value 2 is greater than default value 1
+            {spec: {limits: [{type: Container, min: {cpu: 1}, max: {cpu: 4}, default: {cpu: 2}, defaultRequest: {cpu: 3}}]}}
+               spec.limits[0].defaultRequest[cpu]: Invalid value: "3": default request value 3 is greater than default limit value 2
+            {spec: {limits: [{type: Container, maxLimitRequestRatio: {cpu: 500m}}]}}
+               spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: "500m": ratio 500m is less than 1
+            {spec: {limits: [{type: Container, min: {cpu: 1}, max: {cpu: 2}, maxLimitRequestRatio: {cpu: 4}}]}}
+               spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: "4": ratio 4 is greater than max/min = 2.000000
+        "#]],
     );
 }
 
@@ -102,7 +162,32 @@ fn pods_get_limits_and_are_held_to_them() {
     ] {
         text.push_str(&format!("{limits} {pod}\n   {}\n", admitted(limits, &pod)));
     }
-    expect![[""]].assert_eq(&text);
+    expect![[r#"
+        {} {}
+           {"limits":{"cpu":"500m","memory":"1Gi"},"requests":{"cpu":"500m","memory":"1Gi"}} LimitRanger plugin set: cpu, memory request for container web; cpu, memory limit for container web
+        {spec: {limits: [{type: Container, min: {cpu: 100m}, max: {cpu: '2'}}]}} {}
+           {"limits":{"cpu":"2"},"requests":{"cpu":"2"}} LimitRanger plugin set: cpu request for container web; cpu limit for container web
+        {spec: {limits: [{type: Container, min: {cpu: 100m}, max: {cpu: '2'}}]}} {spec: {containers: [{name: web, image: 'a:1', resources: {limits: {cpu: '1'}}}]}}
+           {"limits":{"cpu":"1"},"requests":{"cpu":"1"}} -
+        {spec: {limits: [{type: Container, min: {cpu: 100m}, max: {cpu: '2'}}]}} {spec: {containers: [{name: web, image: 'a:1', resources: {limits: {cpu: '3'}}}]}}
+           403 Forbidden: pods "web-0" is forbidden: maximum cpu usage per Container is 2, but limit is 3
+        {spec: {limits: [{type: Container, min: {cpu: 100m}, max: {cpu: '2'}}]}} {spec: {containers: [{name: web, image: 'a:1', resources: {limits: {cpu: '2'}, requests: {cpu: 50m}}}]}}
+           403 Forbidden: pods "web-0" is forbidden: minimum cpu usage per Container is 100m, but request is 50m
+        {spec: {limits: [{type: Container, min: {cpu: 100m}, max: {cpu: '2'}}]}} {spec: {containers: [{name: web, image: 'a:1', resources: {limits: {cpu: 60m}, requests: {cpu: 50m}}}]}}
+           403 Forbidden: pods "web-0" is forbidden: minimum cpu usage per Container is 100m, but request is 50m
+        {spec: {limits: [{type: Pod, max: {memory: 1Gi}}]}} {}
+           403 Forbidden: pods "web-0" is forbidden: maximum memory usage per Pod is 1Gi.  No limit is specified
+        {spec: {limits: [{type: Pod, max: {memory: 1Gi}}]}} {spec: {containers: [{name: web, image: 'a:1', resources: {limits: {memory: 2Gi}}}]}}
+           403 Forbidden: pods "web-0" is forbidden: maximum memory usage per Pod is 1Gi, but limit is 2Gi
+        {spec: {limits: [{type: Pod, max: {memory: 1Gi}}]}} {spec: {containers: [{name: web, image: 'a:1', resources: {limits: {memory: 1Gi}}}]}}
+           {"limits":{"memory":"1Gi"},"requests":{"memory":"1Gi"}} -
+        {spec: {limits: [{type: Container, maxLimitRequestRatio: {cpu: '2'}}]}} {}
+           403 Forbidden: pods "web-0" is forbidden: cpu max limit to request ratio per Container is 2, but no request is specified or request is 0
+        {spec: {limits: [{type: Container, maxLimitRequestRatio: {cpu: '2'}}]}} {spec: {containers: [{name: web, image: 'a:1', resources: {limits: {cpu: '1'}, requests: {cpu: 200m}}}]}}
+           403 Forbidden: pods "web-0" is forbidden: cpu max limit to request ratio per Container is 2, but provided ratio is 5.000000
+        {spec: {limits: [{type: Container, maxLimitRequestRatio: {cpu: '2'}}]}} {spec: {containers: [{name: web, image: 'a:1', resources: {limits: {cpu: '1'}, requests: {cpu: 500m}}}]}}
+           {"limits":{"cpu":"1"},"requests":{"cpu":"500m"}} -
+    "#]].assert_eq(&text);
 }
 
 #[test]
@@ -115,7 +200,12 @@ fn claims_are_held_to_limits_of_storage() {
         );
         create_in(&world, claim).map_or_else(|status| refusal(&status), |_| "created".to_owned())
     };
-    expect![[""]]
+    expect![[r#"
+        500Mi: 403 Forbidden: persistentvolumeclaims "data" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 500Mi
+        1Gi: created
+        2Gi: created
+        3Gi: 403 Forbidden: persistentvolumeclaims "data" is forbidden: maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi
+    "#]]
         .assert_eq(&["500Mi", "1Gi", "2Gi", "3Gi"].map(|storage| format!("{storage}: {}\n", said(storage))).concat());
 }
 
@@ -137,12 +227,45 @@ fn quotas_that_make_no_sense_are_refused() {
             "{spec: {scopeSelector: {matchExpressions: [{scopeName: PriorityClass, operator: Near}]}}}",
             "{spec: {scopeSelector: {matchExpressions: [{scopeName: PriorityClass, operator: In, values: [high]}]}}}",
         ],
-        expect![[""]],
+        expect![[r#"
+            {spec: {hard: {pods: '1.5'}}}
+               spec.hard[pods]: Invalid value: "1500m": must be an integer
+            {spec: {hard: {pods: '-1'}}}
+               spec.hard[pods]: Invalid value: "-1": must be greater than or equal to 0
+            {spec: {hard: {sandwiches: '1'}}}
+               spec.hard[sandwiches]: Invalid value: "sandwiches": must be a standard resource type or fully qualified
+               spec.hard[sandwiches]: Invalid value: "sandwiches": must be a standard resource for quota
+            {spec: {hard: {storage: 1Gi}}}
+               spec.hard[storage]: Invalid value: "storage": must be a standard resource for quota
+            {spec: {hard: {'count/statefulsets.apps': '1', requests.storage: 1Gi, 'fast.storageclass.storage.k8s.io/requests.storage': 1Gi}}}
+               ok
+            {spec: {scopes: [Sometimes]}}
+               spec.scopes: Invalid value: ["Sometimes"]: unsupported scope
+            {spec: {scopes: [BestEffort, NotBestEffort]}}
+               spec.scopes: Invalid value: ["BestEffort","NotBestEffort"]: conflicting scopes
+            {spec: {hard: {cpu: '1'}, scopes: [BestEffort]}}
+               spec.scopes: Invalid value: ["BestEffort"]: unsupported scope applied to resource
+            {spec: {scopeSelector: {matchExpressions: [{scopeName: PriorityClass, operator: In}]}}}
+               spec.scopeSelector.matchExpressions.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector
+            {spec: {scopeSelector: {matchExpressions: [{scopeName: Terminating, operator: In, values: [a]}]}}}
+               spec.scopeSelector.matchExpressions.operator: Invalid value: "In": must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity
+            {spec: {scopeSelector: {matchExpressions: [{scopeName: PriorityClass, operator: Near}]}}}
+               spec.scopeSelector.matchExpressions.operator: Invalid value: "Near": not a valid selector operator
+            {spec: {scopeSelector: {matchExpressions: [{scopeName: PriorityClass, operator: In, values: [high]}]}}}
+               ok
+        "#]],
     );
     check_update(
         QUOTA,
         &["{spec: {hard: {pods: '3'}}}", "{spec: {scopes: [Terminating]}}", "{status: {used: {pods: '9'}}}"],
-        expect![[""]],
+        expect![[r#"
+            {spec: {hard: {pods: '3'}}}
+               written
+            {spec: {scopes: [Terminating]}}
+               spec.scopes: Invalid value: ["Terminating"]: field is immutable
+            {status: {used: {pods: '9'}}}
+               unchanged
+        "#]],
     );
 }
 
@@ -241,7 +364,27 @@ fn quotas_count_what_objects_use_and_refuse_what_is_too_much() {
             )
         })
         .collect();
-    expect![[""]].assert_eq(&text);
+    expect![[r#"
+        {"hard":{"pods":"2"}} of {"pods":"1"}: {"pods":"2"}
+        {"hard":{"pods":"2"}} of {"pods":"2"}: 403 Forbidden: pods "web-0" is forbidden: exceeded quota: quota, requested: pods=1, used: pods=2, limited: pods=2
+        {"hard":{"pods":"2"}} of {"pods":"2"}: not counted
+        {"hard":{"count/pods":"2","pods":"2"}} of {"count/pods":"1"}: {"count/pods":"2"}
+        {"hard":{"pods":"2"}} of {"pods":"2"}: not counted
+        {"hard":{"limits.memory":"2Gi","pods":"2","requests.cpu":"1"}} of {"limits.memory":"0","requests.cpu":"500m"}: {"limits.memory":"2Gi","pods":"1","requests.cpu":"1"}
+        {"hard":{"limits.memory":"2Gi","pods":"2","requests.cpu":"1"}} of {"limits.memory":"1Gi","requests.cpu":"600m"}: 403 Forbidden: pods "web-0" is forbidden: exceeded quota: quota, requested: limits.memory=2Gi,requests.cpu=500m, used: limits.memory=1Gi,requests.cpu=600m, limited: limits.memory=2Gi,requests.cpu=1
+        {"hard":{"memory":"2Gi","pods":"2","requests.cpu":"1"}} of {"memory":"0","requests.cpu":"0"}: 403 Forbidden: pods "web-0" is forbidden: failed quota: quota: must specify memory for: web; requests.cpu for: web
+        {"hard":{"persistentvolumeclaims":"1","pods":"2","requests.storage":"10Gi"}} of {"requests.storage":"1Gi"}: {"persistentvolumeclaims":"1","requests.storage":"2Gi"}
+        {"hard":{"pods":"2","requests.storage":"1Gi"}} of {"requests.storage":"1Gi"}: 403 Forbidden: persistentvolumeclaims "data" is forbidden: exceeded quota: quota, requested: requests.storage=1Gi, used: requests.storage=1Gi, limited: requests.storage=1Gi
+        {"hard":{"fast.storageclass.storage.k8s.io/requests.storage":"1Mi","pods":"2"}} of {}: 403 Forbidden: persistentvolumeclaims "data" is forbidden: exceeded quota: quota, requested: fast.storageclass.storage.k8s.io/requests.storage=1Gi, used: fast.storageclass.storage.k8s.io/requests.storage=0, limited: fast.storageclass.storage.k8s.io/requests.storage=1Mi
+        {"hard":{"count/statefulsets.apps":"1","pods":"2"}} of {"count/statefulsets.apps":"1"}: 403 Forbidden: statefulsets.apps "web" is forbidden: exceeded quota: quota, requested: count/statefulsets.apps=1, used: count/statefulsets.apps=1, limited: count/statefulsets.apps=1
+        {"hard":{"pods":"2","services.nodeports":"0"}} of {}: 403 Forbidden: services "a" is forbidden: exceeded quota: quota, requested: services.nodeports=1, used: services.nodeports=0, limited: services.nodeports=0
+        {"hard":{"pods":"2","services.nodeports":"0"}} of {}: {"services.nodeports":"0"}
+        {"hard":{"pods":"2"},"scopes":["BestEffort"]} of {"pods":"2"}: 403 Forbidden: pods "web-0" is forbidden: exceeded quota: quota, requested: pods=1, used: pods=2, limited: pods=2
+        {"hard":{"pods":"2"},"scopes":["BestEffort"]} of {"pods":"2"}: not counted
+        {"hard":{"pods":"2"},"scopes":["Terminating"]} of {"pods":"2"}: not counted
+        {"hard":{"pods":"2"},"scopeSelector":{"matchExpressions":[{"operator":"In","scopeName":"PriorityClass","values":["high"]}]}} of {"pods":"2"}: 403 Forbidden: pods "web-0" is forbidden: exceeded quota: quota, requested: pods=1, used: pods=2, limited: pods=2
+        {"hard":{"pods":"2"},"scopeSelector":{"matchExpressions":[{"operator":"In","scopeName":"PriorityClass","values":["high"]}]}} of {"pods":"2"}: not counted
+    "#]].assert_eq(&text);
 }
 
 #[test]
@@ -276,13 +419,37 @@ fn priority_classes_are_checked_and_never_change() {
             "{preemptionPolicy: Sometimes}",
             "{preemptionPolicy: Never}",
         ],
-        expect![[""]],
+        expect![[r#"
+            {value: 1000000001}
+               value: Forbidden: maximum allowed value of a user defined priority is 1000000000
+            {metadata: {name: system-mine}}
+               metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: system-mine is not a known system priority class
+            {metadata: {name: system-node-critical}}
+               metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: value of system-node-critical PriorityClass must be 2000001000
+            {metadata: {name: system-node-critical}, value: 2000001000, globalDefault: true}
+               metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: globalDefault of system-node-critical PriorityClass must be false
+            {preemptionPolicy: Sometimes}
+               preemptionPolicy: Unsupported value: "Sometimes": supported values: "PreemptLowerPriority", "Never"
+            {preemptionPolicy: Never}
+               ok
+        "#]],
     );
-    check_update(PRIORITY, &["{value: 2}", "{preemptionPolicy: Never}", "{description: other}"], expect![[""]]);
+    check_update(
+        PRIORITY,
+        &["{value: 2}", "{preemptionPolicy: Never}", "{description: other}"],
+        expect![[r#"
+        {value: 2}
+           value: Forbidden: may not be changed in an update.
+        {preemptionPolicy: Never}
+           preemptionPolicy: Invalid value: "Never": field is immutable
+        {description: other}
+           written, generation 1
+    "#]],
+    );
     let default = stored(variant(PRIORITY, "{globalDefault: true}"));
     let world = World { priorities: vec![default], ..World::default() };
     let second = create_in(&world, variant(PRIORITY, "{metadata: {name: second}, globalDefault: true}"));
-    expect![[""]].assert_eq(&refusal(&second.expect_err("there is one already")));
+    expect![[r#"403 Forbidden: priorityclasses.scheduling.k8s.io "second" is forbidden: PriorityClass high is already marked as default. Only one default can exist"#]].assert_eq(&refusal(&second.expect_err("there is one already")));
 }
 
 #[test]
@@ -304,5 +471,18 @@ fn pods_get_the_priority_of_their_class() {
         "{spec: {priority: 7}}",
         "{spec: {preemptionPolicy: PreemptLowerPriority}}",
     ];
-    expect![[""]].assert_eq(&rows.map(|row| format!("{row}\n   {}\n", said(row))).concat());
+    expect![[r#"
+        {}
+           "high" 1000 "Never"
+        {spec: {priorityClassName: system-cluster-critical}}
+           "system-cluster-critical" 2000000000 "PreemptLowerPriority"
+        {spec: {priorityClassName: missing}}
+           403 Forbidden: pods "web-0" is forbidden: no PriorityClass with name missing was found
+        {spec: {priority: 1000}}
+           "high" 1000 "Never"
+        {spec: {priority: 7}}
+           403 Forbidden: pods "web-0" is forbidden: the integer value of priority (7) must not be provided in pod spec; priority admission controller computed 1000 from the given PriorityClass name
+        {spec: {preemptionPolicy: PreemptLowerPriority}}
+           403 Forbidden: pods "web-0" is forbidden: the string value of PreemptionPolicy (PreemptLowerPriority) must not be provided in pod spec; priority admission controller computed Never from the given PriorityClass name
+    "#]].assert_eq(&rows.map(|row| format!("{row}\n   {}\n", said(row))).concat());
 }
