@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use client::{Client, Object};
-use controllers_core::stateful_set::{
-    Action, Failure, HealRollout, Ordinal, Plan, PodFacts, SetFacts, View, plan, report, wanted_claims,
-};
+use controllers_core::stateful_set::{Action, Failure, HealRollout, Plan, SetFacts, View, plan, report};
 use controllers_core::words::{Note, controller_of, is_terminating};
 use futures::future::join_all;
 use informer::{Cacheable, Cached, Change, Clock, EventRecorder, Informer, Key, Kinded, Outcome, WorkQueue};
@@ -186,12 +184,7 @@ impl StatefulSetController {
             return;
         }
         let name = change.newest().name();
-        self.wake_sets(change.newest().namespace(), |set| {
-            set.0.claim_templates.iter().any(|template| {
-                let pod = name.strip_prefix(template.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
-                pod.is_some_and(|pod| set.0.ordinal_of(pod).is_some())
-            })
-        });
+        self.wake_sets(change.newest().namespace(), |set| set.0.slot_of_claim(name).is_some());
     }
 
     /// The set that controls an object (name and UID), or the sets that would adopt it.
@@ -222,9 +215,14 @@ impl StatefulSetController {
             Some(_) | None => set.ordinal_of(pod.metadata.name.as_deref().unwrap_or_default()).is_some(),
         };
         let pods = self.pods.matching(Some(&set.namespace), near);
-        let present: BTreeSet<_> =
-            pods.iter().map(|pod| PodFacts::of(pod, set)).filter(PodFacts::is_near).filter_map(|p| p.ordinal).collect();
-        let claims = self.claims_of(set, &present);
+        let claims = if set.claim_templates.is_empty() {
+            Vec::new()
+        } else {
+            let is_its = |claim: &PersistentVolumeClaim| {
+                claim.metadata.name.as_deref().is_some_and(|name| set.slot_of_claim(name).is_some())
+            };
+            self.claims.matching(Some(&set.namespace), is_its)
+        };
         let revisions = self.revisions.in_namespace(&set.namespace);
         let service_exists =
             set.service_name.is_empty() || self.services.get(&set.namespace, &set.service_name).is_some();
@@ -236,21 +234,6 @@ impl StatefulSetController {
             service_exists,
         );
         plan(&view.with_heal_rollout(self.heal_rollout), self.clock.now())
-    }
-
-    /// The claims of the slots, and those of other ordinals of the set that have an owner.
-    fn claims_of(&self, set: &SetFacts, present: &BTreeSet<Ordinal>) -> Vec<Arc<Cached<PersistentVolumeClaim>>> {
-        if set.claim_templates.is_empty() {
-            return Vec::new();
-        }
-        let wanted = wanted_claims(set, present);
-        let has_owner = |claim: &PersistentVolumeClaim| {
-            let meta = &claim.metadata;
-            meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
-                && set.slot_of_claim(meta.name.as_deref().unwrap_or_default()).is_some()
-        };
-        let owned = self.claims.matching(Some(&set.namespace), has_owner);
-        wanted.iter().filter_map(|claim| self.claims.get(&set.namespace, claim)).chain(owned).collect()
     }
 
     /// Carries a plan out; an error if something failed that has to be tried again.

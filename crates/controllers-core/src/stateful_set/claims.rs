@@ -18,6 +18,9 @@ pub(super) struct Owners {
 
 /// The owners that the policy asks for on a claim of a slot, or of an ordinal outside the range.
 pub(super) fn owners(set: &SetFacts, claim: &ClaimFacts<'_>, ordinal: Ordinal, pod: Option<&PodFacts<'_>>) -> Owners {
+    if claim.owners.is_empty() && set.retention.is_retain() {
+        return Owners::default();
+    }
     let pod_name = set.pod_name(ordinal);
     let condemned = pod.filter(|_| !set.has_slot(ordinal));
     let is_set = |owner: &OwnerReference| owner.uid == set.uid.0;
@@ -80,11 +83,11 @@ fn is_pod_named(owner: &OwnerReference, name: &str) -> bool {
 /// The garbage collector asks this of the set as it is now, because the reference may have been written under an earlier
 /// policy, and acted on before the controller has taken it off.
 pub fn keeps_claim(set: &SetFacts, claim: &str, owner: &OwnerReference) -> bool {
-    let Some(ordinal) = set.slot_of_claim(claim) else { return false };
+    let Some(slot) = set.slot_of_claim(claim) else { return false };
     if owner.uid == set.uid.0 {
         return set.retention.when_deleted == Retention::Retain;
     }
-    set.retention.when_scaled == Retention::Retain && is_pod_named(owner, &set.pod_name(ordinal))
+    set.retention.when_scaled == Retention::Retain && is_pod_named(owner, &set.pod_name(slot.ordinal))
 }
 
 /// Equal but for the order.

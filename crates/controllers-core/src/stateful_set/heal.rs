@@ -12,16 +12,9 @@ use super::wishes::HealRollout;
 
 /// Deletes those pods, all at once.
 pub(super) fn heal(walk: &mut Walk<'_, '_>) {
-    let broken: Vec<Ordinal> = walk
-        .pods
-        .iter()
-        .rev()
-        .filter(|(ordinal, pod)| is_to_heal(walk, **ordinal, pod))
-        .map(|(ordinal, _)| *ordinal)
-        .collect();
+    let broken: Vec<_> = walk.pods.iter().rev().filter(|(ordinal, pod)| is_to_heal(walk, *ordinal, pod)).collect();
     let mut deletions = Vec::new();
-    for ordinal in broken {
-        let pod = walk.pods[&ordinal];
+    for (ordinal, pod) in broken {
         deletions.push(vec![Action::DeletePod { ordinal, pod: pod.target(), why: Why::NeverReady }]);
         walk.leaving.insert(ordinal);
         walk.wait(Step::Update(ordinal), Fact::Terminating(ordinal));

@@ -36,9 +36,9 @@ pub use report::{Failure, report};
 pub use revision::{RevisionData, template_of};
 pub use rollback::{AVAILABLE_AT, PROGRESS, ROLLED_BACK_AT};
 pub use view::{
-    CREATIONS_MAX, ClaimFacts, ClaimTemplate, Labels, Ordinal, Owner, POD_INDEX_LABEL, POD_NAME_LABEL, Phase, PodFacts,
-    PodManagement, REPLACEMENT_AGE_SECS_MIN, REVISION_LABEL, ReadError, Retention, RetentionPolicy, RevisionFacts,
-    RollingUpdate, SetFacts, Share, StatusFacts, UpdateStrategy, View, missing_slots, wanted_claims,
+    CREATIONS_MAX, ClaimFacts, ClaimSlot, ClaimTemplate, Labels, Ordinal, Owner, POD_INDEX_LABEL, POD_NAME_LABEL,
+    Phase, PodFacts, PodManagement, REPLACEMENT_AGE_SECS_MIN, REVISION_LABEL, ReadError, Retention, RetentionPolicy,
+    RevisionFacts, RollingUpdate, SetFacts, Share, StatusFacts, UpdateStrategy, View,
 };
 pub use wishes::{HEAL_ROLLOUT, HealRollout, ROLLBACK_AFTER, ROLLBACK_AFTER_MIN, UnknownHealRollout};
 
@@ -80,7 +80,12 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
     notes.extend(wishes.notes.into_iter().chain(watch.notes));
     let mut live: BTreeSet<&str> =
         [&status_after.current_revision, &status_after.update_revision].into_iter().map(String::as_str).collect();
-    live.extend(members.iter().map(|pod| pod.revision));
+    for pod in &members {
+        // Nearly all pods have one of the two.
+        if !live.contains(pod.revision) {
+            live.insert(pod.revision);
+        }
+    }
     if wishes.rollback_after.is_some() {
         live.extend(rollback::last_available(&revision::history(view)).map(|revision| revision.name));
     }

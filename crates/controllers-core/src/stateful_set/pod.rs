@@ -69,9 +69,11 @@ pub(super) fn claim(set: &SetFacts, ordinal: Ordinal, template: &ClaimTemplate, 
 
 /// Whether each claim template is a volume of the pod, with the slot's claim (C-50).
 pub(super) fn storage_matches(set: &SetFacts, ordinal: Ordinal, pod: &PodFacts<'_>) -> bool {
-    set.claim_templates.iter().all(|template| {
-        let claim = set.claim_name(template, ordinal);
-        pod.claim_volumes.iter().any(|(volume, name)| *volume == template.name && *name == claim)
+    set.claim_templates.iter().enumerate().all(|(index, template)| {
+        let is_its = |claim: &str| {
+            set.slot_of_claim(claim).is_some_and(|slot| slot.ordinal == ordinal && slot.template == index)
+        };
+        pod.claim_volumes.iter().any(|(volume, claim)| *volume == template.name && is_its(claim))
     })
 }
 

@@ -1,7 +1,7 @@
 //! The walk over the slots and the condemned: creating, replacing, repairing, waiting, scaling down
 //! (sections 2.5 to 2.9).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use meta::{RETENTION_FINALIZER, Timestamp};
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use super::plan::{Action, Fact, Step, Wait, Why};
 use super::pod;
 use super::revision::{Choice, template_of};
 use super::view::{
-    Ordinal, POD_INDEX_LABEL, POD_NAME_LABEL, Phase, PodFacts, PodManagement, Retention, SetFacts, UpdateStrategy,
-    View, missing_slots,
+    CREATIONS_MAX, ClaimFacts, ClaimSlot, Ordinal, POD_INDEX_LABEL, POD_NAME_LABEL, Phase, PodFacts, PodManagement,
+    Retention, SetFacts, UpdateStrategy, View,
 };
 use super::wishes::{HealRollout, Wishes};
 use crate::words::Note;
@@ -27,17 +27,48 @@ pub(super) struct Walk<'v, 'a> {
     pub(super) choice: &'v Choice,
     pub(super) wishes: &'v Wishes,
     /// Member pods by ordinal.
-    pub(super) pods: BTreeMap<Ordinal, &'v PodFacts<'a>>,
+    pub(super) pods: ByOrdinal<'v, 'a>,
     pub(super) batches: Vec<Vec<Vec<Action>>>,
     pub(super) waits: Vec<Wait>,
     pub(super) notes: Vec<Note>,
     /// Slots whose pod the plan deletes because its revision is not the wanted one.
     pub(super) leaving: BTreeSet<Ordinal>,
     /// Claims whose owners have been seen to.
-    secured: BTreeSet<&'a str>,
+    secured: BTreeSet<ClaimSlot>,
     pub(super) retry: bool,
     /// When time alone lets something go on.
     pub(super) look_again: Option<Timestamp>,
+}
+
+/// Member pods by ordinal.
+pub(super) struct ByOrdinal<'v, 'a>(Vec<(Ordinal, &'v PodFacts<'a>)>);
+
+impl<'v, 'a> ByOrdinal<'v, 'a> {
+    fn new(members: &[&'v PodFacts<'a>]) -> Self {
+        let mut pods: Vec<_> = members.iter().filter_map(|pod| Some((pod.ordinal?, *pod))).collect();
+        pods.sort_unstable_by_key(|(ordinal, _)| *ordinal);
+        Self(pods)
+    }
+
+    pub(super) fn get(&self, ordinal: Ordinal) -> Option<&'v PodFacts<'a>> {
+        // Mostly there is no gap below it.
+        let first = self.0.first()?.0;
+        let guess = usize::try_from(i64::from(ordinal.0) - i64::from(first.0)).ok()?;
+        let index = match self.0.get(guess) {
+            Some((found, _)) if *found == ordinal => guess,
+            Some(_) | None => self.0.binary_search_by_key(&ordinal, |(found, _)| *found).ok()?,
+        };
+        Some(self.0[index].1)
+    }
+
+    /// Ascending.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (Ordinal, &'v PodFacts<'a>)> + '_ {
+        self.0.iter().copied()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// What a slot means for those above it.
@@ -56,7 +87,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         members: &[&'v PodFacts<'a>],
         now: Timestamp,
     ) -> Self {
-        let pods = members.iter().filter_map(|pod| Some((pod.ordinal?, *pod))).collect();
+        let pods = ByOrdinal::new(members);
         Self {
             view,
             now,
@@ -96,14 +127,15 @@ impl<'v, 'a> Walk<'v, 'a> {
         let (set, view) = (self.set(), self.view);
         let mut chains = Vec::new();
         let mut is_free = true;
-        for claim in view.claims.values().filter(|claim| !claim.owners.is_empty() && !claim.terminating) {
-            let Some(ordinal) = set.slot_of_claim(claim.name) else { continue };
+        let owned = |claim: &ClaimFacts<'_>| !claim.owners.is_empty() && !claim.terminating;
+        for (slot, claim) in view.claims.iter().filter(|(_, claim)| owned(claim)) {
+            let ordinal = slot.ordinal;
             is_free &= claim.owners.iter().all(|owner| owner.uid != set.uid.0);
-            let owners = claims::owners(set, claim, ordinal, self.pods.get(&ordinal).copied());
+            let owners = claims::owners(set, claim, ordinal, self.pods.get(ordinal));
             if let Some(wanted) = owners.write.filter(|wanted| claims::is_urgent(claim, wanted)) {
                 chains.push(vec![claims::set_owners(ordinal, claim, &wanted)]);
                 self.notes.extend(owners.note);
-                self.secured.insert(claim.name);
+                self.secured.insert(*slot);
             }
         }
         if !chains.is_empty() {
@@ -128,39 +160,54 @@ impl<'v, 'a> Walk<'v, 'a> {
 
     /// Fills and mends the slots; `true` if the pass may go on to scaling down.
     pub(super) fn fill_slots(&mut self) -> bool {
-        let present: BTreeSet<Ordinal> = self.pods.keys().copied().collect();
-        let missing = missing_slots(self.set(), &present);
         let set = self.set();
-        let mut ordinals: Vec<Ordinal> = present.into_iter().filter(|ordinal| set.has_slot(*ordinal)).collect();
-        ordinals.extend(missing);
-        ordinals.sort_unstable();
         let mut chains = Vec::new();
         let mut blocked_by = None;
-        for ordinal in ordinals {
+        for ordinal in self.slots() {
             if let Some(on) = blocked_by {
                 self.note_blocked(ordinal, on);
                 continue;
             }
-            match self.slot(ordinal) {
-                Slot::Fine(actions) => chains.push(actions),
+            let actions = match self.slot(ordinal) {
+                Slot::Fine(actions) => actions,
                 Slot::Blocks(actions) => {
-                    chains.push(actions);
                     if self.is_ordered() {
                         blocked_by = Some(ordinal);
                     }
+                    actions
                 }
+            };
+            if !actions.is_empty() {
+                chains.push(actions);
             }
         }
-        chains.retain(|chain| !chain.is_empty());
         self.push_batches(chains);
         if let Some(by) = blocked_by {
-            let rest: Vec<Ordinal> =
-                self.pods.keys().rev().copied().filter(|other| *other < by || !set.has_slot(*other)).collect();
+            let others = self.pods.iter().rev().map(|(ordinal, _)| ordinal);
+            let rest: Vec<Ordinal> = others.filter(|other| *other < by || !set.has_slot(*other)).collect();
             for ordinal in rest {
                 self.note_blocked(ordinal, by);
             }
         }
         blocked_by.is_none()
+    }
+
+    /// The slots to look at, ascending: those with a pod, and the first [`CREATIONS_MAX`] of those without.
+    fn slots(&self) -> Vec<Ordinal> {
+        let set = self.set();
+        let (mut slots, mut next, mut missing) = (Vec::with_capacity(self.pods.len()), set.start, CREATIONS_MAX);
+        let present = self.pods.iter().map(|(ordinal, _)| ordinal).filter(|ordinal| set.has_slot(*ordinal));
+        for end in present.map(|ordinal| ordinal.0).chain([set.end()]) {
+            let gap = (next..end).take(missing).map(Ordinal);
+            let before = slots.len();
+            slots.extend(gap);
+            missing -= slots.len() - before;
+            if end < set.end() {
+                slots.push(Ordinal(end));
+            }
+            next = end.saturating_add(1);
+        }
+        slots
     }
 
     /// In an ordered set: what is not done for a pod or slot because a slot blocks.
@@ -169,13 +216,13 @@ impl<'v, 'a> Walk<'v, 'a> {
             return;
         }
         let set = self.set();
-        let step = match self.pods.get(&ordinal) {
+        let step = match self.pods.get(ordinal) {
             None => Step::Create(ordinal),
             Some(_) if !set.has_slot(ordinal) => Step::ScaleDown(ordinal),
             Some(pod) if self.is_due_for_update(ordinal, pod) => Step::Update(ordinal),
             Some(_) => return,
         };
-        let on = match self.pods.get(&by) {
+        let on = match self.pods.get(by) {
             None => Fact::Missing(by),
             Some(pod) => self.unsettled(by, pod).unwrap_or(Fact::StorageMismatch(by)),
         };
@@ -205,7 +252,7 @@ impl<'v, 'a> Walk<'v, 'a> {
 
     /// The per-slot procedure (section 2.6).
     fn slot(&mut self, ordinal: Ordinal) -> Slot {
-        let Some(pod) = self.pods.get(&ordinal).copied() else { return Slot::Blocks(self.fill(ordinal)) };
+        let Some(pod) = self.pods.get(ordinal) else { return Slot::Blocks(self.fill(ordinal)) };
         if self.leaving.contains(&ordinal) {
             return Slot::Blocks(Vec::new());
         }
@@ -268,12 +315,10 @@ impl<'v, 'a> Walk<'v, 'a> {
             self.wait(Step::Create(ordinal), Fact::NameTaken(name));
             return Vec::new();
         }
-        let stale = set.claim_templates.iter().map(|template| set.claim_name(template, ordinal)).find(|claim| {
-            self.view.claims.get(claim.as_str()).is_some_and(|claim| claims::is_stale(set, claim, &name))
-        });
-        if let Some(claim) = stale {
+        let found = self.slots_of_claims(ordinal).filter_map(|slot| self.view.claims.get(&slot));
+        if let Some(claim) = found.into_iter().find(|claim| claims::is_stale(set, claim, &name)) {
             self.retry = true;
-            self.wait(Step::Create(ordinal), Fact::ClaimStale(claim));
+            self.wait(Step::Create(ordinal), Fact::ClaimStale(claim.name.to_owned()));
             return Vec::new();
         }
         let mut chain = match self.claims(ordinal, None) {
@@ -299,15 +344,16 @@ impl<'v, 'a> Walk<'v, 'a> {
     fn claims(&mut self, ordinal: Ordinal, pod: Option<&PodFacts<'_>>) -> Result<Vec<Action>, Fact> {
         let set = self.set();
         let mut actions = Vec::new();
-        for template in &set.claim_templates {
-            let name = set.claim_name(template, ordinal);
-            match self.view.claims.get(name.as_str()) {
+        for slot in self.slots_of_claims(ordinal) {
+            match self.view.claims.get(&slot) {
                 None => {
+                    let template = &set.claim_templates[slot.template];
+                    let name = set.claim_name(template, ordinal);
                     let body = pod::claim(set, ordinal, template, &claims::owners_of_new(set));
                     actions.push(Action::CreateClaim { ordinal, name, body });
                 }
-                Some(claim) if claim.terminating => return Err(Fact::ClaimTerminating(name)),
-                Some(_) => actions.extend(self.claim_owners(ordinal, &name, pod)),
+                Some(claim) if claim.terminating => return Err(Fact::ClaimTerminating(claim.name.to_owned())),
+                Some(_) => actions.extend(self.claim_owners(slot, pod)),
             }
         }
         Ok(actions)
@@ -315,17 +361,22 @@ impl<'v, 'a> Walk<'v, 'a> {
 
     /// The write that a claim's owners need. That another controller keeps the policy from being followed is told while
     /// a pod is made or starts, not of every pod for ever (C-68).
-    fn claim_owners(&mut self, ordinal: Ordinal, name: &str, pod: Option<&PodFacts<'_>>) -> Option<Action> {
+    fn claim_owners(&mut self, slot: ClaimSlot, pod: Option<&PodFacts<'_>>) -> Option<Action> {
         let view = self.view;
-        let claim = view.claims.get(name)?;
-        if self.secured.contains(name) {
+        let claim = view.claims.get(&slot)?;
+        if self.secured.contains(&slot) {
             return None;
         }
-        let owners = claims::owners(view.set, claim, ordinal, pod);
+        let owners = claims::owners(view.set, claim, slot.ordinal, pod);
         if owners.write.is_some() || pod.is_none_or(|pod| pod.phase == Phase::Pending) {
             self.notes.extend(owners.note);
         }
-        owners.write.map(|wanted| claims::set_owners(ordinal, claim, &wanted))
+        owners.write.map(|wanted| claims::set_owners(slot.ordinal, claim, &wanted))
+    }
+
+    /// The claims of an ordinal, whether they exist or not.
+    fn slots_of_claims(&self, ordinal: Ordinal) -> impl Iterator<Item = ClaimSlot> + use<> {
+        (0..self.set().claim_templates.len()).map(move |template| ClaimSlot { ordinal, template })
     }
 
     /// The name of the revision that a pod of a slot is made from (C-44). Where rollouts are healed an absent
@@ -369,16 +420,13 @@ impl<'v, 'a> Walk<'v, 'a> {
     }
 
     fn all_claim_owners(&mut self, ordinal: Ordinal, pod: &PodFacts<'_>) -> Vec<Action> {
-        let set = self.set();
-        let names: Vec<_> = set.claim_templates.iter().map(|template| set.claim_name(template, ordinal)).collect();
-        names.iter().filter_map(|name| self.claim_owners(ordinal, name, Some(pod))).collect()
+        self.slots_of_claims(ordinal).filter_map(|slot| self.claim_owners(slot, Some(pod))).collect()
     }
 
     /// Deletes what is outside the range, highest first; `true` if the pass may go on to the update (section 2.7).
     pub(super) fn scale_down(&mut self) -> bool {
         let set = self.set();
-        let condemned: Vec<_> =
-            self.pods.iter().rev().filter(|(ordinal, _)| !set.has_slot(**ordinal)).map(|(o, p)| (*o, *p)).collect();
+        let condemned: Vec<_> = self.pods.iter().rev().filter(|(ordinal, _)| !set.has_slot(*ordinal)).collect();
         if condemned.is_empty() {
             return true;
         }
@@ -417,9 +465,8 @@ impl<'v, 'a> Walk<'v, 'a> {
     fn first_unavailable(&self, condemned: &[(Ordinal, &PodFacts<'_>)]) -> Option<Ordinal> {
         let set = self.set();
         let unavailable = |pod: &PodFacts<'_>| pod.terminating || !self.is_available(pod);
-        let in_range = (set.start..set.end())
-            .map(Ordinal)
-            .find(|ordinal| self.pods.get(ordinal).is_none_or(|pod| unavailable(pod)));
+        let in_range =
+            (set.start..set.end()).map(Ordinal).find(|ordinal| self.pods.get(*ordinal).is_none_or(&unavailable));
         in_range.or_else(|| condemned.iter().rev().find(|(_, pod)| unavailable(pod)).map(|(ordinal, _)| *ordinal))
     }
 }

@@ -11,9 +11,12 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
         .pods
         .iter()
         .rev()
-        .filter(|(ordinal, pod)| set.has_slot(**ordinal) && pod.revision != walk.choice.update)
-        .map(|(ordinal, _)| *ordinal)
+        .filter(|(ordinal, pod)| set.has_slot(*ordinal) && pod.revision != walk.choice.update)
+        .map(|(ordinal, _)| ordinal)
         .collect();
+    if outdated.is_empty() {
+        return;
+    }
     let UpdateStrategy::RollingUpdate(block) = &set.update_strategy else {
         for ordinal in outdated {
             walk.wait(Step::Update(ordinal), Fact::OnDelete(ordinal));
@@ -24,7 +27,7 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
     let allowed = max_unavailable(block.as_ref().and_then(|block| block.max_unavailable), set.replicas);
     let mut unavailable = count_unavailable(walk);
     for ordinal in outdated {
-        let pod = walk.pods[&ordinal];
+        let Some(pod) = walk.pods.get(ordinal) else { continue };
         if ordinal < lowest {
             walk.wait(Step::Update(ordinal), Fact::Partition(ordinal));
             continue;
@@ -58,13 +61,13 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
 fn blocker(walk: &Walk<'_, '_>, unavailable: i32, allowed: i32) -> Fact {
     let set = walk.set();
     let mut waiting = walk.pods.iter().rev().filter(|(ordinal, pod)| {
-        set.has_slot(**ordinal) && (pod.terminating || !walk.is_available(pod) || walk.leaving.contains(*ordinal))
+        set.has_slot(*ordinal) && (pod.terminating || !walk.is_available(pod) || walk.leaving.contains(ordinal))
     });
     match (waiting.next(), waiting.next()) {
-        (Some((ordinal, pod)), None) if pod.terminating || walk.leaving.contains(ordinal) => {
-            Fact::Terminating(*ordinal)
+        (Some((ordinal, pod)), None) if pod.terminating || walk.leaving.contains(&ordinal) => {
+            Fact::Terminating(ordinal)
         }
-        (Some((ordinal, _)), None) => Fact::NotReady(*ordinal),
+        (Some((ordinal, _)), None) => Fact::NotReady(ordinal),
         (None | Some(_), _) => Fact::BudgetSpent { unavailable, allowed },
     }
 }
@@ -75,7 +78,7 @@ fn count_unavailable(walk: &Walk<'_, '_>) -> i32 {
     let available = walk
         .pods
         .iter()
-        .filter(|(ordinal, pod)| set.has_slot(**ordinal) && !pod.terminating && walk.is_available(pod))
+        .filter(|(ordinal, pod)| set.has_slot(*ordinal) && !pod.terminating && walk.is_available(pod))
         .count();
     set.replicas.saturating_sub(i32::try_from(available).unwrap_or(i32::MAX))
 }

@@ -34,6 +34,15 @@ impl std::fmt::Display for Ordinal {
     }
 }
 
+/// Which of a set's claims one is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ClaimSlot {
+    /// Ordinal of the pod that it is for.
+    pub ordinal: Ordinal,
+    /// Index of its template in `spec.volumeClaimTemplates`.
+    pub template: usize,
+}
+
 /// `spec.podManagementPolicy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PodManagement {
@@ -86,6 +95,13 @@ pub struct RetentionPolicy {
     pub when_deleted: Retention,
     /// When the ordinal is scaled away.
     pub when_scaled: Retention,
+}
+
+impl RetentionPolicy {
+    /// Whether claims never have an owner.
+    pub(super) fn is_retain(self) -> bool {
+        self.when_deleted == Retention::Retain && self.when_scaled == Retention::Retain
+    }
 }
 
 /// One entry of `spec.volumeClaimTemplates`.
@@ -283,11 +299,12 @@ impl SetFacts {
         format!("{}-{}-{ordinal}", template.name, self.name)
     }
 
-    /// The ordinal in a claim's name, if the name is one that this set gives.
-    pub fn slot_of_claim(&self, claim: &str) -> Option<Ordinal> {
-        self.claim_templates
-            .iter()
-            .find_map(|template| self.ordinal_of(claim.strip_prefix(template.name.as_str())?.strip_prefix('-')?))
+    /// Whose claim a name is, if it is one that this set gives.
+    pub fn slot_of_claim(&self, claim: &str) -> Option<ClaimSlot> {
+        self.claim_templates.iter().enumerate().find_map(|(template, body)| {
+            let pod = claim.strip_prefix(body.name.as_str())?.strip_prefix('-')?;
+            Some(ClaimSlot { ordinal: self.ordinal_of(pod)?, template })
+        })
     }
 
     /// Whether the set must not go before its claims are as its retention policy says (S5).
@@ -645,8 +662,8 @@ pub struct View<'a> {
     pub set: &'a SetFacts,
     /// Pods that the set owns, and orphans that it would adopt.
     pub pods: Vec<PodFacts<'a>>,
-    /// Existing claims by name: those among [`wanted_claims`], and those of scaled-away ordinals that have owners.
-    pub claims: BTreeMap<&'a str, ClaimFacts<'a>>,
+    /// Existing claims with a name that the set gives, of scaled-away ordinals too.
+    pub claims: BTreeMap<ClaimSlot, ClaimFacts<'a>>,
     /// ControllerRevisions of the namespace: the set's, its orphans, and those with a name that it might give.
     pub revisions: Vec<RevisionFacts<'a>>,
     /// Names of existing pods that are not in `pods` though the set would use the name (C-20).
@@ -666,10 +683,18 @@ impl<'a> View<'a> {
         revisions: impl IntoIterator<Item = &'a ControllerRevision>,
         service_exists: bool,
     ) -> Self {
-        let (pods, strangers): (Vec<_>, Vec<_>) =
-            pods.into_iter().map(|pod| PodFacts::of(pod, set)).partition(PodFacts::is_near);
-        let taken = strangers.iter().filter(|pod| pod.ordinal.is_some()).map(|pod| pod.name).collect();
-        let claims = claims.into_iter().map(ClaimFacts::of).map(|claim| (claim.name, claim)).collect();
+        let all = pods.into_iter();
+        let (mut pods, mut taken) = (Vec::with_capacity(all.size_hint().0), BTreeSet::new());
+        for pod in all {
+            let facts = PodFacts::of(pod, set);
+            if facts.is_near() {
+                pods.push(facts);
+            } else if facts.ordinal.is_some() {
+                taken.insert(facts.name);
+            }
+        }
+        let claims = claims.into_iter().map(ClaimFacts::of);
+        let claims = claims.filter_map(|claim| Some((set.slot_of_claim(claim.name)?, claim))).collect();
         let is_near = |revision: &RevisionFacts<'_>| match revision.owner {
             Owner::ThisSet => true,
             Owner::Nobody | Owner::Other => revision.selected || revision.name.starts_with(&set.name),
@@ -688,19 +713,3 @@ impl<'a> View<'a> {
 
 /// Most slots that one plan fills; the rest follow in the next (bounds a plan for absurd `replicas`).
 pub const CREATIONS_MAX: usize = 500;
-
-/// The missing slots, ascending, at most [`CREATIONS_MAX`] of them.
-pub fn missing_slots(set: &SetFacts, present: &BTreeSet<Ordinal>) -> Vec<Ordinal> {
-    (set.start..set.end()).map(Ordinal).filter(|ordinal| !present.contains(ordinal)).take(CREATIONS_MAX).collect()
-}
-
-/// Names of the claims that the planner may look at, given the ordinals of the pods that are there.
-pub fn wanted_claims(set: &SetFacts, present: &BTreeSet<Ordinal>) -> Vec<String> {
-    if set.claim_templates.is_empty() {
-        return Vec::new();
-    }
-    let ordinals = present.iter().copied().chain(missing_slots(set, present));
-    ordinals
-        .flat_map(|ordinal| set.claim_templates.iter().map(move |template| set.claim_name(template, ordinal)))
-        .collect()
-}
