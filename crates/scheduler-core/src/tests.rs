@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use crate::{Action, ClaimFacts, ClassFacts, Key, NodeFacts, Outcome, PodFacts, Scheduler, VolumeFacts};
 
-fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("the object has its shape")
 }
 
-fn node(name: &str, change: Value) -> NodeFacts {
+pub(crate) fn node(name: &str, change: Value) -> NodeFacts {
     let mut node = json!({
         "metadata": { "name": name, "labels": { "kubernetes.io/hostname": name } },
         "spec": {},
@@ -25,7 +25,7 @@ fn node(name: &str, change: Value) -> NodeFacts {
     NodeFacts::of(&typed(node))
 }
 
-fn pod(name: &str, change: Value) -> PodFacts {
+pub(crate) fn pod(name: &str, change: Value) -> PodFacts {
     let mut pod = json!({
         "metadata": { "name": name, "namespace": "default", "uid": format!("uid-{name}"), "labels": { "app": "db" } },
         "spec": { "containers": [{ "name": "c", "resources": { "requests": { "cpu": "500m", "memory": "1Gi" } } }] },
@@ -67,7 +67,7 @@ fn class(mode: &str) -> ClassFacts {
     })))
 }
 
-fn merge(tree: &mut Value, change: Value) {
+pub(crate) fn merge(tree: &mut Value, change: Value) {
     match (tree, change) {
         (Value::Object(tree), Value::Object(change)) => {
             for (name, value) in change {
@@ -78,12 +78,12 @@ fn merge(tree: &mut Value, change: Value) {
     }
 }
 
-fn at(secs: i64) -> Timestamp {
+pub(crate) fn at(secs: i64) -> Timestamp {
     Timestamp::from_second(secs).expect("a small number")
 }
 
 /// One line for each action.
-fn show(actions: &[Action]) -> String {
+pub(crate) fn show(actions: &[Action]) -> String {
     let line = |action: &Action| match action {
         Action::Bind { pod, node, .. } => format!("bind {} to {node}", pod.name),
         Action::SelectNode { pod, node, claims, .. } => {
@@ -94,17 +94,21 @@ fn show(actions: &[Action]) -> String {
             let again = if *was_unschedulable { " again" } else { "" };
             format!("report {}{again}: {message}", pod.name)
         }
+        Action::Preempt { pod, node, victims, .. } => {
+            let victims: Vec<&str> = victims.iter().map(|(key, _)| key.name.as_str()).collect();
+            format!("preempt {} on {node} for {}", victims.join(","), pod.name)
+        }
     };
     if actions.is_empty() { "-".to_owned() } else { actions.iter().map(line).collect::<Vec<_>>().join("\n") }
 }
 
-fn check(scheduler: &mut Scheduler, secs: i64, want: Expect) -> Vec<Action> {
+pub(crate) fn check(scheduler: &mut Scheduler, secs: i64, want: Expect) -> Vec<Action> {
     let actions = scheduler.poll_actions(at(secs));
     want.assert_eq(&show(&actions));
     actions
 }
 
-fn with_nodes(nodes: impl IntoIterator<Item = NodeFacts>) -> Scheduler {
+pub(crate) fn with_nodes(nodes: impl IntoIterator<Item = NodeFacts>) -> Scheduler {
     let mut scheduler = Scheduler::default();
     nodes.into_iter().for_each(|node| scheduler.node(node));
     scheduler
