@@ -7,7 +7,7 @@ use client::{Client, Object};
 use controllers_core::stateful_set::{Action, Failure, HealRollout, Plan, SetFacts, View, plan, report};
 use controllers_core::words::{Note, controller_of, is_terminating};
 use futures::future::join_all;
-use informer::{Cacheable, Cached, Change, Clock, EventRecorder, Informer, Key, Kinded, Outcome, WorkQueue};
+use informer::{Cacheable, Change, Clock, EventRecorder, Informer, Key, Kinded, Outcome, WorkQueue};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -69,8 +69,7 @@ impl PodFacts {
         let affinity = spec.affinity.as_ref();
         let nodes = affinity.and_then(|a| a.node_affinity.as_ref());
         let status = pod.status.as_ref();
-        let neighbours =
-            Neighbours::of(spec, &key.namespace, pod.metadata.labels.as_ref().unwrap_or(&BTreeMap::new()));
+        let neighbours = Neighbours::of(spec, &key.namespace, pod.metadata.labels.as_ref().unwrap_or(&BTreeMap::new()));
         Self {
             uid: Uid(pod.metadata.uid.clone().unwrap_or_default()),
             is_ours_to_place: node.is_none()
@@ -273,7 +272,11 @@ impl BudgetFacts {
             key: key_of(&budget.metadata),
             selector: LabelSelector::from_object(&tree).unwrap_or_else(|_| LabelSelector::nothing()),
             disruptions_allowed: status.and_then(|status| status.disruptions_allowed).unwrap_or(0),
-            disrupted: status.iter().flat_map(|s| s.disrupted_pods.iter().flatten()).map(|(name, _)| name.clone()).collect(),
+            disrupted: status
+                .iter()
+                .flat_map(|s| s.disrupted_pods.iter().flatten())
+                .map(|(name, _)| name.clone())
+                .collect(),
         }
     }
 }

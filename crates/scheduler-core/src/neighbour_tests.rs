@@ -10,7 +10,10 @@ use crate::tests::{at, check, merge, node, pod, show, typed, with_nodes};
 use crate::{Action, BudgetFacts, Decision, Key, NodeFacts, Outcome, PodFacts, Scheduler};
 
 fn zoned(name: &str, zone: &str) -> NodeFacts {
-    node(name, json!({ "metadata": { "labels": { "zone": zone } }, "status": { "allocatable": { "pods": "20", "cpu": "20", "memory": "99Gi" } } }))
+    node(
+        name,
+        json!({ "metadata": { "labels": { "zone": zone } }, "status": { "allocatable": { "pods": "20", "cpu": "20", "memory": "99Gi" } } }),
+    )
 }
 
 fn term(kind: &str, key: &str, more: Value) -> Value {
@@ -66,11 +69,7 @@ fn required_affinity_keeps_a_kind_in_the_place_of_its_first_pod() {
     let other = term("podAffinity", "zone", json!({ "labelSelector": { "matchLabels": { "app": "web" } } }));
     let mut scheduler = with_nodes(three_zones());
     scheduler.pod(pod("a", other));
-    check(
-        &mut scheduler,
-        0,
-        expect![""],
-    );
+    check(&mut scheduler, 0, expect![""]);
     // Until one comes.
     scheduler.pod(pod("w", on("n3", json!({ "metadata": { "labels": { "app": "web" } } }))));
     check(&mut scheduler, 1, expect![""]);
@@ -173,11 +172,7 @@ fn a_more_important_pod_takes_the_place_of_the_least_important() {
     scheduler.pod(pod("low", on("n1", important(1))));
     scheduler.pod(pod("lower", on("n2", important(-1))));
     scheduler.pod(pod("high", important(10)));
-    let actions = check(
-        &mut scheduler,
-        0,
-        expect![""],
-    );
+    let actions = check(&mut scheduler, 0, expect![""]);
     // Its place is kept for it, also from those that come later and are less important.
     scheduler.outcome(&actions[1], &Outcome::Done, at(0));
     check(&mut scheduler, 0, expect![""]);
@@ -233,9 +228,13 @@ fn a_budget_chooses_other_victims_and_is_broken_only_where_nothing_else_helps() 
 fn only_as_many_go_as_must_and_the_important_stay() {
     let half = |priority: i32| {
         let requests = json!({ "cpu": "250m" });
-        on("n1", json!({ "spec": { "priority": priority, "containers": [{ "name": "c", "resources": { "requests": requests } }] } }))
+        on(
+            "n1",
+            json!({ "spec": { "priority": priority, "containers": [{ "name": "c", "resources": { "requests": requests } }] } }),
+        )
     };
-    let mut scheduler = with_nodes([node("n1", json!({ "status": { "allocatable": { "cpu": "1", "memory": "99Gi" } } }))]);
+    let mut scheduler =
+        with_nodes([node("n1", json!({ "status": { "allocatable": { "cpu": "1", "memory": "99Gi" } } }))]);
     for (name, priority) in [("a", 3), ("b", 1), ("c", 2), ("d", 4)] {
         scheduler.pod(pod(name, half(priority)));
     }
@@ -280,7 +279,10 @@ impl Model {
         for (kind, term) in [("podAntiAffinity", self.apart), ("podAffinity", self.near)] {
             if let Some((app, by_zone)) = term {
                 let term = json!({ "topologyKey": key(by_zone), "labelSelector": selector(app) });
-                merge(&mut change, json!({ "spec": { "affinity": { kind: { "requiredDuringSchedulingIgnoredDuringExecution": [term] } } } }));
+                merge(
+                    &mut change,
+                    json!({ "spec": { "affinity": { kind: { "requiredDuringSchedulingIgnoredDuringExecution": [term] } } } }),
+                );
             }
         }
         if let Some((app, by_zone)) = self.spread {
@@ -297,8 +299,10 @@ impl Model {
     fn may_stand(&self, node: u8, others: &[Model]) -> bool {
         let zone = |node: u8| node % 2;
         let same = |by_zone: bool, other: u8| if by_zone { zone(other) == zone(node) } else { other == node };
-        let kept_out = others.iter().any(|other| other.apart.is_some_and(|(app, z)| app == self.app && same(z, other.node)));
-        let apart = self.apart.is_none_or(|(app, z)| !others.iter().any(|other| other.app == app && same(z, other.node)));
+        let kept_out =
+            others.iter().any(|other| other.apart.is_some_and(|(app, z)| app == self.app && same(z, other.node)));
+        let apart =
+            self.apart.is_none_or(|(app, z)| !others.iter().any(|other| other.app == app && same(z, other.node)));
         let near = self.near.is_none_or(|(app, z)| {
             others.iter().any(|other| other.app == app && same(z, other.node))
                 || (app == self.app && !others.iter().any(|other| other.app == app))
@@ -362,14 +366,18 @@ fn the_work_for_a_pod_does_not_grow_with_the_pods_that_are_there() {
     }
     for number in 0..1000 {
         let app = format!("set{}", number / 100);
-        let apart = json!({ "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "app": app } } });
-        scheduler.pod(pod(&format!("p{number}"), json!({
-            "metadata": { "labels": { "app": app } },
-            "spec": {
-                "containers": [{ "name": "c" }],
-                "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [apart] } },
-            },
-        })));
+        let apart =
+            json!({ "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "app": app } } });
+        scheduler.pod(pod(
+            &format!("p{number}"),
+            json!({
+                "metadata": { "labels": { "app": app } },
+                "spec": {
+                    "containers": [{ "name": "c" }],
+                    "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [apart] } },
+                },
+            }),
+        ));
     }
     let actions = scheduler.poll_actions(at(0));
     let bound = actions.iter().filter(|action| matches!(action, Action::Bind { .. })).count();

@@ -54,9 +54,8 @@ impl<'a> Neighbourhood<'a> {
             }
         }
         let Some(neighbours) = &pod.neighbours else { return hood };
-        let places = |key: &'a str, pods: &PodSet| -> BTreeMap<&'a str, i64> {
-            snapshot.by_place(key, &snapshot.counts(pods))
-        };
+        let places =
+            |key: &'a str, pods: &PodSet| -> BTreeMap<&'a str, i64> { snapshot.by_place(key, &snapshot.counts(pods)) };
         for term in &neighbours.apart {
             let key = term.topology_key.as_str();
             hood.apart.push((key, places(key, &term.pods).into_keys().collect()));

@@ -65,7 +65,8 @@ impl Part {
         let is_meant = || {
             let selector = self.namespace_selector.as_ref();
             selector.is_some_and(|selector| {
-                selector.selects_everything() || namespaces.get(namespace).is_some_and(|labels| selector.matches(labels))
+                selector.selects_everything()
+                    || namespaces.get(namespace).is_some_and(|labels| selector.matches(labels))
             })
         };
         (self.with_terminating || !pod.is_deleting)

@@ -103,7 +103,9 @@ impl Snapshot {
         let on_node = self.nodes.get(node).map(|info| info.pods.values().cloned().collect()).unwrap_or_default();
         let on_node: Vec<Arc<PodFacts>> = on_node;
         let mut lower: Vec<Arc<PodFacts>> = on_node.into_iter().filter(|other| other.priority < pod.priority).collect();
-        lower.sort_by_key(|other| (Reverse(other.priority), other.started_at.unwrap_or(Timestamp::MAX), other.uid.clone()));
+        lower.sort_by_key(|other| {
+            (Reverse(other.priority), other.started_at.unwrap_or(Timestamp::MAX), other.uid.clone())
+        });
         for victim in &lower {
             self.take_pod(&victim.uid);
         }
@@ -161,8 +163,6 @@ impl Snapshot {
 impl BudgetFacts {
     fn protects(&self, pod: &PodFacts) -> bool {
         let selects = |selector: &LabelSelector| !selector.selects_everything() && selector.matches(&pod.labels);
-        self.key.namespace == pod.key.namespace
-            && selects(&self.selector)
-            && !self.disrupted.contains(&pod.key.name)
+        self.key.namespace == pod.key.namespace && selects(&self.selector) && !self.disrupted.contains(&pod.key.name)
     }
 }

@@ -118,11 +118,7 @@ impl Tallies {
     }
 }
 
-fn count<'a>(
-    pods: &PodSet,
-    placed: impl Iterator<Item = (&'a str, &'a PodFacts)>,
-    namespaces: &Namespaces,
-) -> Counts {
+fn count<'a>(pods: &PodSet, placed: impl Iterator<Item = (&'a str, &'a PodFacts)>, namespaces: &Namespaces) -> Counts {
     let mut counts = Counts::new();
     for (node, _) in placed.filter(|(_, pod)| pods.selects(pod, namespaces)) {
         *counts.entry(node.to_owned()).or_default() += 1;

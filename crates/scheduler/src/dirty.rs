@@ -84,7 +84,8 @@ impl Dirty {
         for name in self.names.take() {
             match name {
                 Name::Namespace(name) => {
-                    let labels = self.namespaces.get("", &name).map(|found| found.metadata.labels.clone().unwrap_or_default());
+                    let labels =
+                        self.namespaces.get("", &name).map(|found| found.metadata.labels.clone().unwrap_or_default());
                     core.namespace(&name, labels);
                 }
                 Name::Class(name) => match self.classes.get("", &name) {

@@ -14,7 +14,7 @@ use super::{Column, KindDef, Needs, Row, Rules, cells};
 use crate::tree::{
     as_object_mut, at, copy_member, has, int, items, items_mut, member, object_mut, remove, set, set_default, text,
 };
-use crate::validate::metadata::{validate_annotations, validate_labels, validate_non_negative};
+use crate::validate::metadata::validate_non_negative;
 use crate::validate::{Errors, Path, names, selector};
 
 const FORBIDDEN_CHANGE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \

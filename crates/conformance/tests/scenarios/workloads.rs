@@ -89,7 +89,11 @@ fn kubectl_rolls_a_deployment_out_back_pauses_and_restarts_it() -> Result<()> {
     assert!(history.contains("\n3 ") && !history.contains("\n1 "), "{history}");
     kubectl(&cluster, &["rollout", "pause", "deployment/web"])?;
     kubectl(&cluster, &["set", "image", "deployment/web", "c=busybox:1.35-debian"])?;
-    wait_for(&cluster, "deployment/web", "jsonpath={.status.conditions[?(@.type==\"Progressing\")].reason}=DeploymentPaused")?;
+    wait_for(
+        &cluster,
+        "deployment/web",
+        "jsonpath={.status.conditions[?(@.type==\"Progressing\")].reason}=DeploymentPaused",
+    )?;
     kubectl(&cluster, &["rollout", "resume", "deployment/web"])?;
     kubectl(&cluster, &status)?;
     kubectl(&cluster, &["rollout", "restart", "deployment/web"])?;
