@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::Client;
-use controllers_core::stateful_set::HealRollout;
+pub use controllers_core::stateful_set::HealRollout;
 use informer::{Clock, EventRecorder, Informers, events};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -106,6 +106,10 @@ pub struct UpArgs {
     /// Most pods that this node takes; 0 sends all to virtual nodes
     #[arg(long, value_name = "N", default_value_t = server::PODS_MAX)]
     pub max_pods: usize,
+    /// Whether pods that never became ready, on a template that is no longer wanted, are replaced in StatefulSets that
+    /// say nothing about it (annotation roadstead.dev/heal-rollout): never-ready or off
+    #[arg(long, value_name = "WHICH", default_value_t = server::HealRollout::Off)]
+    pub heal_rollout: server::HealRollout,
     /// Nodes without a machine.
     #[command(flatten)]
     pub virtual_args: VirtualArgs,

@@ -8,6 +8,7 @@ mod error;
 mod parts;
 mod removal;
 
+pub use controllers::HealRollout;
 pub use error::{StartError, StopError};
 pub use parts::{Server, Shutdown};
 pub use removal::{RemovalError, remove_everything};
@@ -37,6 +38,8 @@ pub struct Config {
     pub node_name: String,
     /// Most pods that this node takes; 0: none, all run on virtual nodes.
     pub pods_max: usize,
+    /// Whether rollouts of StatefulSets that say nothing about it are healed (docs/decisions/0016).
+    pub heal_rollout: HealRollout,
 }
 
 /// The host's name as a node's name: lower case, as upstream's node agent takes it.

@@ -288,6 +288,7 @@ fn start_controllers(
 ) -> Controllers {
     let api = Arc::clone(api);
     let clients: controllers::ClientFactory = Arc::new(move |user: &str| api.client(user));
-    let settings = controllers::Config::standard(config.data.join("volumes"), pki.ca_pem().to_owned());
+    let standard = controllers::Config::standard(config.data.join("volumes"), pki.ca_pem().to_owned());
+    let settings = controllers::Config { heal_rollout: config.heal_rollout, ..standard };
     Controllers::start(clients, informers.clone(), Arc::new(SystemClock), settings, cancel)
 }

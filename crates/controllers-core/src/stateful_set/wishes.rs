@@ -30,6 +30,15 @@ pub enum HealRollout {
 #[error("{0:?} is neither \"never-ready\" nor \"off\"")]
 pub struct UnknownHealRollout(String);
 
+impl std::fmt::Display for HealRollout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::NeverReady => "never-ready",
+        })
+    }
+}
+
 impl FromStr for HealRollout {
     type Err = UnknownHealRollout;
 

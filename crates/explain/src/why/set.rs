@@ -1,15 +1,12 @@
 //! StatefulSets: the planner says what waits.
 
 use controllers_core::stateful_set::{
-    Action, Fact, Ordinal, Plan, PodManagement, REVISION_LABEL, SetFacts, UpdateStrategy, View, plan,
+    Action, Fact, HEAL_ROLLOUT, Ordinal, Plan, PodManagement, REVISION_LABEL, SetFacts, UpdateStrategy, View, plan,
 };
 use serde_json::Value;
 
 use super::{Trail, Verdict, kubectl, refusal};
 use crate::cluster::{Cluster, Ref, text};
-
-/// Annotation that lets never-ready pods of an unwanted revision be replaced.
-const HEAL: &str = "roadstead.dev/heal-rollout";
 
 /// What a set waits for.
 pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
@@ -167,7 +164,7 @@ fn not_ready(trail: &mut Trail<'_>, set: &SetFacts, plan: &Plan, ordinal: Ordina
                 format!("{}; it runs an old template, and an ordered update waits for it all the same", link.says);
         }
         let name = set.pod_name(ordinal);
-        let heal = format!("annotate statefulset {} {HEAL}=never-ready", set.name);
+        let heal = format!("annotate statefulset {} {HEAL_ROLLOUT}=never-ready", set.name);
         verdict = Verdict::stuck([
             format!(
                 "have it made anew from the new template; its volumes stay: `{}`",

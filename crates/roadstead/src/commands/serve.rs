@@ -43,6 +43,7 @@ async fn serve(args: &UpArgs) -> Result<()> {
         listen: args.listen,
         node_name: args.node_name.clone().unwrap_or_else(server::host_name),
         pods_max: args.max_pods,
+        heal_rollout: args.heal_rollout,
     };
     let running = server::Server::start(config).await?;
     if args.virtual_args.virtual_nodes > 0 {

@@ -148,6 +148,7 @@ fn start(instance: &Instance, args: &UpArgs, begun: Instant) -> Result<()> {
         .arg("--notify-fd")
         .arg(notify.as_raw_fd().to_string());
     command.arg("--max-pods").arg(args.max_pods.to_string());
+    command.arg("--heal-rollout").arg(args.heal_rollout.to_string());
     if let Some(name) = &args.node_name {
         command.args(["--node-name", name]);
     }
