@@ -421,6 +421,7 @@ mod tests {
 
     #[test]
     fn protobuf_numbers_of_the_stateful_set_spec_are_those_of_a_8() {
+        //
         let spec = named("io.k8s.api.apps.v1", "StatefulSetSpec");
         let mut numbers: Vec<_> = spec.fields.iter().map(|f| (f.proto, f.name)).collect();
         numbers.sort_unstable();

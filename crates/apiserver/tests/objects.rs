@@ -217,6 +217,7 @@ async fn a_revision_that_has_not_come_is_504_after_a_while() {
 
 #[tokio::test]
 async fn a_patch_that_loses_a_race_is_repeated() {
+    //
     let server = TestServer::start().await;
     server.config_map("a", json!({})).await;
     let path = format!("{CONFIG_MAPS}/a");
@@ -250,6 +251,7 @@ async fn finalizers_hold_a_deleted_object_until_the_last_is_gone() {
 
 #[tokio::test]
 async fn a_collection_is_deleted_by_selector() {
+    // C-94.
     let server = TestServer::start().await;
     for (name, label) in [("a", "x"), ("b", "y"), ("c", "x")] {
         server.config_map(name, json!({"l": label})).await;

@@ -24,6 +24,8 @@ pub enum OwnerState {
     WaitsForDependents,
     /// A live read found no object of that name, or one of another UID.
     Absent,
+    /// It is absent, but the set that had the reference written keeps its claims by now (S5).
+    Revoked,
     /// It cannot be known.
     Unknown,
 }
@@ -140,6 +142,9 @@ fn while_deleting(item: &Item) -> Plan {
     if item.has(ORPHAN) {
         let mut actions: Vec<_> =
             item.dependents.iter().map(|dependent| Action::ReleaseDependent { index: dependent.index }).collect();
+        if meta::mutants::is_on("orphans-are-not-released") {
+            actions = vec![item.without(ORPHAN)];
+        }
         if actions.is_empty() {
             actions.push(item.without(ORPHAN));
         }
@@ -160,6 +165,15 @@ fn while_deleting(item: &Item) -> Plan {
     Plan::default()
 }
 
+/// Leaves an item these owners and no others.
+fn keep_owners<'i>(item: &Item, owners: impl IntoIterator<Item = &'i OwnerReference>) -> Plan {
+    let owners: Vec<_> = owners.into_iter().collect();
+    let target = item.target();
+    let mut metadata = target.patch_metadata();
+    metadata["ownerReferences"] = if owners.is_empty() { Value::Null } else { json!(owners) };
+    Plan { actions: vec![Action::Patch { item: target, patch: json!({"metadata": metadata}) }], ..Plan::default() }
+}
+
 fn judge_owners(item: &Item) -> Plan {
     if item.owners.is_empty() {
         return Plan::default();
@@ -168,6 +182,11 @@ fn judge_owners(item: &Item) -> Plan {
     if is(OwnerState::Unknown) {
         return Plan { retry: true, ..Plan::default() };
     }
+    if is(OwnerState::Revoked) {
+        // The references that no longer count come off; the rest is judged when that is written.
+        let counts = |state: &OwnerState| *state != OwnerState::Revoked;
+        return keep_owners(item, item.owners.iter().filter(|(_, state)| counts(state)).map(|(owner, _)| owner));
+    }
     if is(OwnerState::Present) {
         // It has an owner that stays: references to the others come off (N-55).
         let stays: Vec<_> =
@@ -175,13 +194,7 @@ fn judge_owners(item: &Item) -> Plan {
         if stays.len() == item.owners.len() {
             return Plan::default();
         }
-        let target = item.target();
-        let mut metadata = target.patch_metadata();
-        metadata["ownerReferences"] = json!(stays);
-        return Plan {
-            actions: vec![Action::Patch { item: target, patch: json!({"metadata": metadata}) }],
-            ..Plan::default()
-        };
+        return keep_owners(item, stays);
     }
     let manner = if item.has(ORPHAN) {
         Manner::Orphan
@@ -241,10 +254,27 @@ mod tests {
         expected.assert_eq(&lines.join("\n"));
     }
 
-    use OwnerState::{Absent, Present, Unknown, WaitsForDependents};
+    use OwnerState::{Absent, Present, Revoked, Unknown, WaitsForDependents};
+
+    #[test]
+    fn a_reference_that_the_policy_no_longer_asks_for_comes_off_instead_of_costing_the_data() {
+        // S5.
+        check(
+            &item(&[Revoked], &[], false, &[]),
+            expect![[r#"patch {"metadata":{"ownerReferences":null,"resourceVersion":"3","uid":"i"}}"#]],
+        );
+        check(
+            &item(&[Revoked, Absent], &[], false, &[]),
+            expect![[
+                r#"patch {"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"X","name":"o1","uid":"u1"}],"resourceVersion":"3","uid":"i"}}"#
+            ]],
+        );
+        check(&item(&[Revoked, Unknown], &[], false, &[]), expect!["retry"]);
+    }
 
     #[test]
     fn an_object_goes_only_when_every_owner_is_known_to_be_absent() {
+        // N-56.
         check(&item(&[Absent], &[], false, &[]), expect!["delete Background"]);
         check(&item(&[Absent, Absent], &[], false, &[]), expect!["delete Background"]);
         check(&item(&[Present], &[], false, &[]), expect![""]);
@@ -255,6 +285,7 @@ mod tests {
 
     #[test]
     fn references_to_absent_owners_come_off_while_a_real_one_stays() {
+        // N-55.
         check(
             &item(&[Absent, Present], &[], false, &[]),
             expect![[
@@ -265,6 +296,7 @@ mod tests {
 
     #[test]
     fn foreground_deletion_goes_from_the_leaves_up() {
+        // C-91.
         check(&item(&[WaitsForDependents], &[], false, &[]), expect!["delete Background"]);
         check(&item(&[WaitsForDependents], &[], false, &[(true, false)]), expect!["delete Foreground"]);
         let deleting = |dependents: &[(bool, bool)]| item(&[], &[FOREGROUND, "x"], true, dependents);
@@ -285,6 +317,7 @@ mod tests {
 
     #[test]
     fn orphan_deletion_lets_go_of_dependents_first() {
+        // C-92.
         check(&item(&[], &[ORPHAN], true, &[(true, false)]), expect!["release 0"]);
         check(
             &item(&[], &[ORPHAN], true, &[]),

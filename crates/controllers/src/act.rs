@@ -42,6 +42,16 @@ impl Api {
         self.client.patch(&self.id(resource, name), None, Patch::Merge(patch), &WriteOptions::default()).await
     }
 
+    /// A strategic merge patch; the preconditions are in it.
+    pub(crate) async fn strategic(
+        &self,
+        resource: ResourceId,
+        name: &str,
+        patch: Value,
+    ) -> Result<Arc<Object>, Status> {
+        self.client.patch(&self.id(resource, name), None, Patch::Strategic(patch), &WriteOptions::default()).await
+    }
+
     /// A merge patch of a subresource; the preconditions are in it.
     pub(crate) async fn merge_into(
         &self,
@@ -63,8 +73,8 @@ impl Api {
         grace_period_secs: Option<i64>,
     ) -> Result<(), Status> {
         let options = DeleteOptions {
-            uid: Some(target.uid.clone()),
-            resource_version: Some(target.resource_version),
+            uid: (!meta::mutants::is_on("delete-by-name")).then(|| target.uid.clone()),
+            resource_version: (!meta::mutants::is_on("delete-by-name")).then_some(target.resource_version),
             grace_period_secs,
             propagation,
         };

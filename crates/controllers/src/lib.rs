@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::Client;
+use controllers_core::stateful_set::{HealRollout, Plan};
 use informer::{Clock, EventRecorder, Informers, events};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,13 +39,48 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// Period of the safety net that looks at everything again.
     pub resync: Duration,
+    /// Whether rollouts of StatefulSets that say nothing about it are healed (docs/decisions/0016).
+    pub heal_rollout: HealRollout,
+    /// Who is shown the plans.
+    pub on_plan: PlanObserver,
+}
+
+/// Is shown each plan of a StatefulSet before it is carried out; by default nobody is. For the simulator, which counts
+/// what was reached.
+#[derive(Clone, Default)]
+pub struct PlanObserver(Option<Arc<dyn Fn(&Plan) + Send + Sync>>);
+
+impl PlanObserver {
+    /// Shows each plan to `look`.
+    pub fn new(look: impl Fn(&Plan) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(look)))
+    }
+
+    pub(crate) fn show(&self, plan: &Plan) {
+        if let Some(look) = &self.0 {
+            look(plan);
+        }
+    }
+}
+
+impl std::fmt::Debug for PlanObserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PlanObserver")
+    }
 }
 
 impl Config {
-    /// The usual numbers: 16 keys at once, a look at everything every 12 hours (C-9).
+    /// The usual numbers: 16 keys at once, a look at everything every 12 hours (C-9), no healing.
     pub fn standard(volume_root: PathBuf, root_ca_pem: String) -> Self {
         const WORKERS: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not zero");
-        Self { volume_root, root_ca_pem, workers: WORKERS, resync: Duration::from_secs(12 * 3600) }
+        Self {
+            volume_root,
+            root_ca_pem,
+            workers: WORKERS,
+            resync: Duration::from_secs(12 * 3600),
+            heal_rollout: HealRollout::Off,
+            on_plan: PlanObserver::default(),
+        }
     }
 }
 
@@ -113,5 +149,18 @@ impl Controllers {
     pub async fn stop(self) {
         self.cancel.cancel();
         self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_looked_at_again_twice_a_day_and_nothing_hangs_on_it() {
+        // C-9, C-1.
+        let config = Config::standard(PathBuf::from("/v"), String::new());
+        assert_eq!((config.resync, config.workers.get()), (Duration::from_secs(12 * 3600), 16));
+        assert_eq!(config.heal_rollout, HealRollout::Off, "healing is asked for");
     }
 }

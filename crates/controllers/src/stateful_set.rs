@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use client::{Client, Object};
-use controllers_core::stateful_set::{Action, Failure, Plan, PodFacts, SetFacts, View, plan, report, wanted_claims};
+use controllers_core::stateful_set::{
+    Action, Failure, HealRollout, Ordinal, Plan, PodFacts, SetFacts, View, plan, report, wanted_claims,
+};
 use controllers_core::words::{Note, controller_of, is_terminating};
 use futures::future::join_all;
 use informer::{Cacheable, Cached, Change, Clock, EventRecorder, Informer, Key, Kinded, Outcome, WorkQueue};
@@ -75,6 +77,8 @@ struct StatefulSetController {
     revisions: Informer<ControllerRevision>,
     services: Informer<Service>,
     queue: Arc<WorkQueue<Key>>,
+    heal_rollout: HealRollout,
+    on_plan: crate::PlanObserver,
 }
 
 /// Starts the controller.
@@ -90,6 +94,8 @@ pub(crate) fn start(parts: &Parts) {
         revisions: parts.informers.of(),
         services: parts.informers.of(),
         queue: parts.queue(),
+        heal_rollout: parts.config.heal_rollout,
+        on_plan: parts.config.on_plan.clone(),
     });
 }
 
@@ -148,6 +154,7 @@ impl Controller for StatefulSetController {
     async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
         let set = self.sets.get(&key.namespace, &key.name)?;
         let plan = self.plan(&set.0);
+        self.on_plan.show(&plan);
         Some(match self.obey(&set.0, &plan, memory).await {
             Err(()) => Outcome::Failed,
             Ok(()) if plan.retry => Outcome::Failed,
@@ -219,8 +226,7 @@ impl StatefulSetController {
         let pods = self.pods.matching(Some(&set.namespace), near);
         let present: BTreeSet<_> =
             pods.iter().map(|pod| PodFacts::of(pod, set)).filter(PodFacts::is_near).filter_map(|p| p.ordinal).collect();
-        let claims: Vec<Arc<Cached<PersistentVolumeClaim>>> =
-            wanted_claims(set, &present).iter().filter_map(|claim| self.claims.get(&set.namespace, claim)).collect();
+        let claims = self.claims_of(set, &present);
         let revisions = self.revisions.in_namespace(&set.namespace);
         let service_exists =
             set.service_name.is_empty() || self.services.get(&set.namespace, &set.service_name).is_some();
@@ -231,7 +237,22 @@ impl StatefulSetController {
             revisions.iter().map(|cached| &cached.value),
             service_exists,
         );
-        plan(&view, self.clock.now())
+        plan(&view.with_heal_rollout(self.heal_rollout), self.clock.now())
+    }
+
+    /// The claims of the slots, and those of other ordinals of the set that have an owner.
+    fn claims_of(&self, set: &SetFacts, present: &BTreeSet<Ordinal>) -> Vec<Arc<Cached<PersistentVolumeClaim>>> {
+        if set.claim_templates.is_empty() {
+            return Vec::new();
+        }
+        let wanted = wanted_claims(set, present);
+        let has_owner = |claim: &PersistentVolumeClaim| {
+            let meta = &claim.metadata;
+            meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
+                && set.slot_of_claim(meta.name.as_deref().unwrap_or_default()).is_some()
+        };
+        let owned = self.claims.matching(Some(&set.namespace), has_owner);
+        wanted.iter().filter_map(|claim| self.claims.get(&set.namespace, claim)).chain(owned).collect()
     }
 
     /// Carries a plan out; an error if something failed that has to be tried again.
@@ -319,6 +340,7 @@ impl Memory {
             Action::AdoptRevision { .. }
             | Action::CreateRevision { .. }
             | Action::RenumberRevision { .. }
+            | Action::AnnotateRevision { .. }
             | Action::DeleteRevision { .. } => &mut self.revisions,
             Action::AdoptPod { .. }
             | Action::ReleasePod { .. }
@@ -326,7 +348,7 @@ impl Memory {
             | Action::RepairPod { .. }
             | Action::DeletePod { .. } => &mut self.pods,
             Action::CreateClaim { .. } | Action::SetClaimOwners { .. } => &mut self.claims,
-            Action::WriteStatus { .. } => &mut self.set,
+            Action::WriteStatus { .. } | Action::RollBack { .. } | Action::ReleaseSet { .. } => &mut self.set,
         };
         unseen.note(effect);
     }
@@ -344,17 +366,15 @@ async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
             }
             Ok(Effect::Nothing)
         }
-        Action::AdoptRevision { revision, patch } => {
+        Action::AdoptRevision { revision, patch }
+        | Action::RenumberRevision { revision, patch, .. }
+        | Action::AnnotateRevision { revision, patch } => {
             api.merge(REVISIONS, &revision.name, patch.clone()).await.map(Effect::wrote)
         }
         Action::AdoptPod { pod, patch } | Action::ReleasePod { pod, patch } | Action::RepairPod { pod, patch, .. } => {
             api.merge(PODS, &pod.name, patch.clone()).await.map(Effect::wrote)
         }
         Action::CreateRevision { body, .. } => api.create(REVISIONS, body.clone()).await.map(Effect::wrote),
-        Action::RenumberRevision { revision, number } => {
-            let patch = serde_json::json!({"metadata": revision.patch_metadata(), "revision": number});
-            api.merge(REVISIONS, &revision.name, patch).await.map(Effect::wrote)
-        }
         Action::DeleteRevision { revision } => {
             api.delete(REVISIONS, revision, None, None).await.map(|()| Effect::deleted(revision))
         }
@@ -364,6 +384,12 @@ async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
         }
         Action::CreatePod { body, .. } => api.create(PODS, body.clone()).await.map(Effect::wrote),
         Action::DeletePod { pod, .. } => api.delete(PODS, pod, None, None).await.map(|()| Effect::deleted(pod)),
+        Action::RollBack { set, patch, .. } => {
+            api.strategic(STATEFUL_SETS, &set.name, patch.clone()).await.map(Effect::wrote)
+        }
+        Action::ReleaseSet { set, patch } => {
+            api.merge(STATEFUL_SETS, &set.name, patch.clone()).await.map(Effect::wrote)
+        }
         Action::WriteStatus { set, patch } => {
             api.merge_into(STATEFUL_SETS, "status", &set.name, patch.clone()).await.map(Effect::wrote)
         }
@@ -372,14 +398,12 @@ async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
 
 /// Whether a pod's change can change a plan; addresses and container states cannot.
 fn matters(before: &Pod, after: &Pod) -> bool {
-    let ready = |pod: &Pod| {
+    let condition = |pod: &Pod, name: &str| {
         let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions
-            .into_iter()
-            .flatten()
-            .find(|c| c.type_ == "Ready")
-            .map(|c| (c.status.clone(), c.last_transition_time.clone()))
+        let found = conditions.into_iter().flatten().find(|condition| condition.type_ == name);
+        found.map(|condition| (condition.status.clone(), condition.last_transition_time.clone()))
     };
+    let ready = |pod: &Pod| (condition(pod, "Ready"), condition(pod, meta::EVER_READY_CONDITION));
     let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone());
     before.metadata.labels != after.metadata.labels
         || before.metadata.owner_references != after.metadata.owner_references
@@ -397,5 +421,45 @@ fn reference(set: &SetFacts) -> ObjectReference {
         uid: Some(set.uid.0.clone()),
         resource_version: Some(set.resource_version.to_string()),
         field_path: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_that_changes_nothing_that_counts_wakes_nobody() {
+        // C-3.
+        let pod = |change: serde_json::Value| -> Pod {
+            let mut pod = json!({"metadata": {"name": "web-0", "resourceVersion": "1", "labels": {"app": "web"}},
+                "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}});
+            for (path, value) in change.as_object().into_iter().flatten() {
+                let (parent, field) = path.rsplit_once('/').unwrap_or_default();
+                if let Some(parent) = pod.pointer_mut(parent) {
+                    parent[field] = value.clone();
+                }
+            }
+            serde_json::from_value(pod).expect("a pod")
+        };
+        let before = pod(json!({}));
+        for (change, counts) in [
+            (json!({}), false),
+            (json!({"/metadata/resourceVersion": "2"}), false),
+            (json!({"/status/podIP": "10.0.0.1"}), false),
+            (json!({"/metadata/labels": {"app": "other"}}), true),
+            (json!({"/metadata/ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "x"}]}), true),
+            (json!({"/metadata/deletionTimestamp": "2026-01-01T00:00:00Z"}), true),
+            (json!({"/status/phase": "Failed"}), true),
+            (json!({"/status/conditions": [{"type": "Ready", "status": "True"}]}), true),
+            (
+                json!({"/status/conditions": [{"type": "Ready", "status": "False"},
+                {"type": "roadstead.dev/EverReady", "status": "False"}]}),
+                true,
+            ),
+        ] {
+            assert_eq!(matters(&before, &pod(change.clone())), counts, "{change}");
+        }
     }
 }

@@ -62,6 +62,7 @@ async fn a_set_gets_its_pods_claims_volumes_and_names() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_pod_comes_back_with_its_claim_and_a_scaled_set_keeps_its_data() {
+    // C-2, C-96b.
     let bed = Bed::start().await;
     bed.create(STATEFUL_SETS, set(3, "v1", true)).await;
     bed.settled("web", 3).await;
@@ -113,6 +114,7 @@ async fn an_update_rolls_and_a_rollback_reuses_the_revision() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_set_takes_its_pods_along_and_leaves_its_data() {
+    // C-90, C-95.
     let bed = Bed::start().await;
     bed.create(STATEFUL_SETS, set(2, "v1", true)).await;
     bed.settled("web", 2).await;
@@ -127,6 +129,7 @@ async fn a_deleted_set_takes_its_pods_along_and_leaves_its_data() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn foreground_deletion_waits_for_the_pods_and_orphans_stay_and_are_adopted() {
+    // C-91, C-92.
     let bed = Bed::start().await;
     bed.create(STATEFUL_SETS, set(2, "v1", false)).await;
     bed.settled("web", 2).await;
@@ -146,6 +149,7 @@ async fn foreground_deletion_waits_for_the_pods_and_orphans_stay_and_are_adopted
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retention_policies_delete_exactly_what_they_say() {
+    // C-71, C-95.
     let bed = Bed::start().await;
     let mut wanted = set(3, "v1", true);
     wanted["spec"]["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": "Retain", "whenScaled": "Delete"});
@@ -218,7 +222,7 @@ async fn controllers_that_start_again_go_on_where_they_were() {
 async fn a_broken_image_holds_an_ordered_set_and_nothing_is_written_while_it_waits() {
     let bed = Bed::start().await;
     bed.create(STATEFUL_SETS, set(2, "broken", false)).await;
-    bed.until(PODS, "the first pod waits", |pods| pods.len() == 1).await;
+    bed.until(PODS, "the first pod waits", |pods| pods.len() == 1 && is_unready(&pods[0])).await;
     bed.until(STATEFUL_SETS, "the status says so", |sets| sets[0]["status"]["replicas"] == 1).await;
     bed.until(EVENTS, "both events are written", |events| events.len() >= 2).await;
     let revision = |bed: &Bed| {
@@ -234,6 +238,195 @@ async fn a_broken_image_holds_an_ordered_set_and_nothing_is_written_while_it_wai
     }
     assert_eq!(revision(&bed).await, before, "quiescent (L2)");
     assert_eq!(bed.names(PODS).await, ["web-0"]);
+}
+
+/// The node has said that the pod is not ready.
+fn is_unready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "False")
+}
+
+fn image(image: &str) -> Value {
+    json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}})
+}
+
+fn annotation(key: &str, value: &str) -> Value {
+    json!({"metadata": {"annotations": {key: value}}})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_rollout_is_stuck_until_somebody_asks_for_healing() {
+    let bed = Bed::start().await;
+    bed.create(STATEFUL_SETS, set(2, "v1", true)).await;
+    bed.settled("web", 2).await;
+    let first = bed.get(PODS, "web-0").await["metadata"]["uid"].clone();
+    bed.patch(STATEFUL_SETS, "web", image("broken")).await;
+    bed.until(PODS, "web-1 is broken", |pods| pods.iter().any(is_unready)).await;
+    bed.patch(STATEFUL_SETS, "web", image("v1")).await;
+    bed.until(STATEFUL_SETS, "the set has seen the mended template", |sets| {
+        sets[0]["status"]["observedGeneration"] == sets[0]["metadata"]["generation"]
+    })
+    .await;
+    assert!(is_unready(&bed.get(PODS, "web-1").await), "as upstream (C-75a)");
+    bed.patch(STATEFUL_SETS, "web", annotation("roadstead.dev/heal-rollout", "never-ready")).await;
+    bed.settled("web", 2).await;
+    assert_eq!(bed.get(PODS, "web-0").await["metadata"]["uid"], first, "the sound pod was not touched");
+    bed.until(EVENTS, "the healing is told", |events| events.iter().any(|event| event["reason"] == "RolloutHealed"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_without_progress_is_rolled_back() {
+    let bed = Bed::start().await;
+    let mut wanted = set(2, "v1", false);
+    wanted["metadata"]["annotations"] = json!({"roadstead.dev/rollback-after": "1s"});
+    bed.create(STATEFUL_SETS, wanted).await;
+    bed.settled("web", 2).await;
+    bed.until(CONTROLLER_REVISIONS, "the good revision is remembered", |revisions| {
+        revisions.iter().all(|revision| revision["metadata"]["annotations"]["roadstead.dev/available-at"].is_string())
+    })
+    .await;
+    bed.patch(STATEFUL_SETS, "web", image("broken")).await;
+    bed.until(EVENTS, "the rollback is told", |events| events.iter().any(|event| event["reason"] == "RolledBack"))
+        .await;
+    bed.settled("web", 2).await;
+    for pod in bed.list(PODS).await {
+        assert_eq!(pod["spec"]["containers"][0]["image"], "v1");
+    }
+    assert_eq!(bed.names(CONTROLLER_REVISIONS).await.len(), 2, "no revision is made for it");
+}
+
+/// C-14, C-15: what becomes of the pods holds up neither the status nor the end of old revisions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_and_history_go_on_although_pods_are_refused() {
+    let bed = Bed::start().await;
+    let mut wanted = set(2, "v1", false);
+    wanted["spec"]["template"]["spec"]["serviceAccountName"] = json!("nobody");
+    wanted["spec"]["revisionHistoryLimit"] = json!(0);
+    bed.create(STATEFUL_SETS, wanted).await;
+    bed.until(EVENTS, "the refusal is told", |events| {
+        events.iter().any(|event| {
+            let message = event["message"].as_str().unwrap_or_default();
+            event["reason"] == "FailedCreate"
+                && message.starts_with("Create Pod web-0 in StatefulSet web failed error: ")
+        })
+    })
+    .await;
+    let observed = |generation: i64| {
+        move |sets: &[Value]| {
+            let status = &sets[0]["status"];
+            status["observedGeneration"] == generation
+                && status["replicas"] == 0
+                && status["updateRevision"].is_string()
+        }
+    };
+    bed.until(STATEFUL_SETS, "the status is written", observed(1)).await;
+    let first = bed.get(STATEFUL_SETS, "web").await["status"]["updateRevision"].clone();
+    for (generation, image_name) in [(2, "v2"), (3, "v3")] {
+        bed.patch(STATEFUL_SETS, "web", image(image_name)).await;
+        bed.until(STATEFUL_SETS, "the edit is seen", observed(generation)).await;
+    }
+    bed.until(CONTROLLER_REVISIONS, "only live revisions are left", |revisions| {
+        let names: Vec<&Value> = revisions.iter().map(|revision| &revision["metadata"]["name"]).collect();
+        names.len() == 2 && names.contains(&&first)
+    })
+    .await;
+}
+
+/// C-2 to C-4, C-17, C-20 (T-2): owner references and labels decide whose a pod is, and their changes are noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orphaned_pod_is_taken_back_and_a_relabelled_one_let_go() {
+    let bed = Bed::start().await;
+    bed.create(STATEFUL_SETS, set(2, "v1", false)).await;
+    bed.settled("web", 2).await;
+    let uid = bed.get(PODS, "web-1").await["metadata"]["uid"].clone();
+    let owner = |pods: &[Value], name: &str| {
+        let pod = pods.iter().find(|pod| pod["metadata"]["name"] == name);
+        pod.map(|pod| pod["metadata"]["ownerReferences"][0]["name"].clone())
+    };
+    bed.patch(PODS, "web-1", json!({"metadata": {"ownerReferences": null}})).await;
+    bed.until(PODS, "the orphan is taken back", |pods| owner(pods, "web-1") == Some(json!("web"))).await;
+    bed.patch(PODS, "web-1", json!({"metadata": {"labels": {"app": "other"}}})).await;
+    bed.until(PODS, "the stranger is let go", |pods| owner(pods, "web-1") == Some(Value::Null)).await;
+    bed.until(STATEFUL_SETS, "it is not counted", |sets| sets[0]["status"]["replicas"] == 1).await;
+    bed.patch(PODS, "web-1", json!({"metadata": {"labels": {"app": "web"}}})).await;
+    bed.until(PODS, "it is taken back", |pods| owner(pods, "web-1") == Some(json!("web"))).await;
+    bed.settled("web", 2).await;
+    assert_eq!(bed.get(PODS, "web-1").await["metadata"]["uid"], uid, "the same pod all the time");
+}
+
+///
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_too_long_for_its_pods_is_accepted_and_told() {
+    let bed = Bed::start().await;
+    let mut wanted = set(1, "v1", false);
+    wanted["metadata"]["name"] = json!("n".repeat(60));
+    bed.create(STATEFUL_SETS, wanted).await;
+    bed.until(EVENTS, "the refusal is told", |events| {
+        events.iter().any(|event| {
+            let message = event["message"].as_str().unwrap_or_default();
+            event["reason"] == "FailedCreate" && message.contains("must be no more than 63 ")
+        })
+    })
+    .await;
+    assert_eq!(bed.names(PODS).await, Vec::<String>::new());
+}
+
+fn policy(deleted: &str, scaled: &str) -> Value {
+    json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": deleted, "whenScaled": scaled}}})
+}
+
+/// S5: whatever the garbage collector knows from before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_changes_to_retain_after_the_pod_is_gone_keeps_the_data() {
+    let mut bed = Bed::start().await;
+    bed.create(STATEFUL_SETS, set(2, "v1", true)).await;
+    bed.patch(STATEFUL_SETS, "web", policy("Retain", "Delete")).await;
+    bed.settled("web", 2).await;
+    bed.patch(PODS, "web-1", json!({"metadata": {"finalizers": ["example.com/hold"]}})).await;
+    bed.patch(STATEFUL_SETS, "web", json!({"spec": {"replicas": 1}})).await;
+    let owner = |claims: &[Value], kind: &Value| {
+        claims.iter().any(|claim| {
+            claim["metadata"]["name"] == "data-web-1" && claim["metadata"]["ownerReferences"][0]["kind"] == *kind
+        })
+    };
+    bed.until(PERSISTENT_VOLUME_CLAIMS, "the pod owns its claim", |claims| owner(claims, &json!("Pod"))).await;
+    bed.until(PODS, "the pod stops", |pods| pods.iter().any(|pod| !pod["metadata"]["deletionTimestamp"].is_null()))
+        .await;
+    bed.stop_controllers().await;
+    bed.patch(PODS, "web-1", json!({"metadata": {"finalizers": null}})).await;
+    bed.until(PODS, "the pod is gone", |pods| pods.len() == 1).await;
+    bed.patch(STATEFUL_SETS, "web", policy("Retain", "Retain")).await;
+    bed.start_controllers();
+    bed.until(PERSISTENT_VOLUME_CLAIMS, "the claim is free", |claims| owner(claims, &Value::Null)).await;
+    assert!(bed.get(PERSISTENT_VOLUME_CLAIMS, "data-web-1").await["metadata"]["deletionTimestamp"].is_null());
+}
+
+/// S5: a deletion right after the change does not overtake it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_that_is_deleted_right_after_its_policy_changed_to_retain_leaves_its_data() {
+    for propagation in [Propagation::Background, Propagation::Foreground] {
+        let mut bed = Bed::start().await;
+        bed.create(STATEFUL_SETS, set(2, "v1", true)).await;
+        bed.patch(STATEFUL_SETS, "web", policy("Delete", "Retain")).await;
+        bed.settled("web", 2).await;
+        bed.until(PERSISTENT_VOLUME_CLAIMS, "the set owns its claims", |claims| {
+            claims.len() == 2
+                && claims.iter().all(|claim| claim["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet")
+        })
+        .await;
+        bed.stop_controllers().await;
+        bed.patch(STATEFUL_SETS, "web", policy("Retain", "Retain")).await;
+        bed.delete(STATEFUL_SETS, "web", Some(propagation)).await;
+        bed.start_controllers();
+        bed.until(STATEFUL_SETS, "the set is gone", |sets| sets.is_empty()).await;
+        bed.until(PODS, "its pods are gone", |pods| pods.is_empty()).await;
+        let claims = bed.list(PERSISTENT_VOLUME_CLAIMS).await;
+        assert_eq!(claims.len(), 2);
+        for claim in claims {
+            assert!(claim["metadata"]["ownerReferences"].is_null() && claim["metadata"]["deletionTimestamp"].is_null());
+        }
+    }
 }
 
 /// Prints our share of an ordered rollout: the containers of this node start at once, the disk is memory.

@@ -13,6 +13,7 @@ fn services() -> Vec<Service> {
          "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}},
         {"metadata": {"name": "far", "namespace": "ns"}, "spec": {"type": "ExternalName", "externalName": "db.example.com"}},
         {"metadata": {"name": "empty", "namespace": "ns"}, "spec": {"clusterIP": "None"}},
+        {"metadata": {"name": "bare", "namespace": "ns"}, "spec": {"clusterIP": "None"}},
     ]);
     serde_json::from_value(all).expect("services")
 }
@@ -22,15 +23,17 @@ fn slices() -> Vec<EndpointSlice> {
         json!({"metadata": {"name": service, "namespace": "ns", "labels": {"kubernetes.io/service-name": service}},
                "addressType": "IPv4", "ports": [{"name": "tcp-redis", "port": 6379, "protocol": "TCP"}], "endpoints": endpoints})
     };
-    serde_json::from_value(json!([slice(
+    let redis = slice(
         "redis",
         json!([
             {"addresses": ["10.0.0.2"], "hostname": "redis-0", "conditions": {"ready": true}},
             {"addresses": ["10.0.0.3"], "hostname": "redis-1", "conditions": {"ready": false}},
             {"addresses": ["10.0.0.4"], "conditions": {"ready": true}},
-        ])
-    )]))
-    .expect("slices")
+        ]),
+    );
+    let mut bare = slice("bare", json!([{"addresses": ["10.0.0.7"], "hostname": "bare-0", "conditions": {}}]));
+    bare["ports"] = json!([]);
+    serde_json::from_value(json!([redis, bare])).expect("slices")
 }
 
 fn ask(name: &str, record_type: RecordType, synced: bool) -> Answer {
@@ -59,6 +62,7 @@ fn check(questions: &[(&str, RecordType)], expected: &Expect) {
 
 #[test]
 fn a_headless_service_is_its_ready_pods_and_each_has_a_name() {
+    // N-14, N-15, N-16, N-19, N-21.
     check(
         &[
             ("redis.ns.svc.cluster.local.", RecordType::A),
@@ -82,7 +86,22 @@ fn a_headless_service_is_its_ready_pods_and_each_has_a_name() {
 }
 
 #[test]
+fn a_headless_service_without_ports_has_addresses_and_no_ports() {
+    // N-23; and a condition that is not said counts as ready (N-20).
+    check(
+        &[
+            ("bare.ns.svc.cluster.local", RecordType::A),
+            ("bare-0.bare.ns.svc.cluster.local", RecordType::A),
+            ("bare.ns.svc.cluster.local", RecordType::Srv),
+            ("_http._tcp.bare.ns.svc.cluster.local", RecordType::Srv),
+        ],
+        &expect![[r#""#]],
+    );
+}
+
+#[test]
 fn a_cluster_address_ports_aliases_and_reverse_names_follow_the_specification() {
+    // N-13, N-17, N-18, N-24, N-25, N-27.
     check(
         &[
             ("web.ns.svc.cluster.local", RecordType::A),
@@ -115,6 +134,7 @@ fn a_cluster_address_ports_aliases_and_reverse_names_follow_the_specification() 
 
 #[test]
 fn names_outside_are_forwarded_and_impossible_ones_are_not() {
+    // N-19.
     check(
         &[
             ("example.com", RecordType::A),

@@ -181,6 +181,7 @@ mod tests {
 
     #[test]
     fn a_no_has_a_lifetime_of_zero() {
+        // N-22.
         let query = asked("none.ns.svc.cluster.local.", None);
         for (answer, code) in [(Answer::NoSuchName, ResponseCode::NXDomain), (Answer::NoData, ResponseCode::NoError)] {
             let reply = Message::from_vec(&encode(&query, &answer, 512)).expect("a reply");
@@ -193,6 +194,7 @@ mod tests {
 
     #[test]
     fn a_long_answer_is_cut_for_udp_and_says_so() {
+        // N-26.
         let query = asked("a.b.", None);
         let reply = Message::from_vec(&encode(&query, &many(100), query.udp_bytes_max())).expect("a reply");
         assert!(reply.metadata.truncation && reply.answers.is_empty());

@@ -179,6 +179,7 @@ async fn a_gone_revision_is_listed_again_and_what_was_missed_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cache_that_is_behind_says_so() {
+    // C-10.
     let script = Arc::new(Script::default());
     script.list(5, &[]);
     let bed = Bed::start(script);

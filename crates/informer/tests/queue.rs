@@ -39,6 +39,7 @@ fn a_key_is_in_line_once_and_keys_come_in_order() {
 
 #[test]
 fn a_key_is_never_at_work_twice_and_is_looked_at_again_if_added_meanwhile() {
+    // C-1.
     let (_, queue) = queue();
     queue.add("a");
     assert_eq!(next(&queue), Some("a"));
@@ -53,6 +54,7 @@ fn a_key_is_never_at_work_twice_and_is_looked_at_again_if_added_meanwhile() {
 
 #[test]
 fn failures_in_a_row_wait_longer_up_to_the_limit_and_success_forgets_them() {
+    // C-8.
     let (clock, queue) = queue();
     queue.add("a");
     for pause in [5, 10, 20, 40, 40] {

@@ -5,6 +5,7 @@
 //! [`ResourceId`].
 
 mod identity;
+pub mod mutants;
 pub mod quantity;
 pub mod selector;
 mod status;
@@ -16,3 +17,13 @@ pub use status::{Cause, Reason, Status, StatusDetails};
 
 /// A moment in UTC; the API prints it as RFC 3339 with whole seconds.
 pub type Timestamp = jiff::Timestamp;
+
+/// Condition of a pod: False until it is ready for the first time, True from then on, for all its life.
+///
+/// The node writes the True together with the first Ready. A pod without it was never seen by such a node: nothing is
+/// known of it. Healing a rollout replaces only pods on which it is False.
+pub const EVER_READY_CONDITION: &str = "roadstead.dev/EverReady";
+
+/// Finalizer of a StatefulSet whose retention policy was changed to keep claims that it owns: it holds the set until the
+/// claims have no owner any more, so that a deletion right after the change cannot take them along (S5).
+pub const RETENTION_FINALIZER: &str = "roadstead.dev/retention-policy";

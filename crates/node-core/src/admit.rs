@@ -146,6 +146,7 @@ mod tests {
 
     #[test]
     fn a_pod_fits_up_to_the_last_millicore() {
+        // N-37.
         let others = [pod("1")];
         assert_eq!(admit(&pod("1"), &others, CAPACITY), Ok(()));
         let rejection = admit(&pod("1001m"), &others, CAPACITY).unwrap_err();

@@ -377,6 +377,7 @@ mod tests {
 
     #[test]
     fn variables_expand_what_stands_before_them() {
+        //
         check(
             json!({"env": [
                 {"name": "A", "value": "1"}, {"name": "B", "value": "$(A)-$(C)-$$(A)-$A"}, {"name": "C", "value": "3"},

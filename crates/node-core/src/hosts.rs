@@ -171,6 +171,7 @@ mod tests {
 
     #[test]
     fn a_pod_of_a_set_finds_its_own_full_name_in_its_hosts_file() {
+        // N-21, N-33, N-34.
         let pod = pod(json!({"hostname": "redis-0", "subdomain": "redis",
             "hostAliases": [{"ip": "1.2.3.4", "hostnames": ["a", "b"]}]}));
         let text = hosts_file(&pod, &["10.1.2.3".parse().unwrap()], "cluster.local");
@@ -187,7 +188,23 @@ mod tests {
     }
 
     #[test]
+    fn host_names_are_short_unless_asked_otherwise_and_cut_at_63() {
+        // N-33, N-34.
+        let kernel = |spec| kernel_hostname(&pod(spec), "cluster.local");
+        assert_eq!(kernel(json!({})), "redis-0");
+        assert_eq!(kernel(json!({"hostname": "a", "subdomain": "b"})), "a");
+        assert_eq!(
+            kernel(json!({"hostname": "a", "subdomain": "b", "setHostnameAsFQDN": true})),
+            "a.b.ns.svc.cluster.local"
+        );
+        assert_eq!(kernel(json!({"hostname": "n".repeat(70)})), "n".repeat(63));
+        let alone = hosts_file(&pod(json!({})), &["10.1.2.3".parse().unwrap()], "cluster.local");
+        assert_eq!(alone.lines().last(), Some("10.1.2.3\tredis-0"), "no subdomain");
+    }
+
+    #[test]
     fn resolvers_follow_policy_and_configuration() {
+        // N-26.
         let host = Resolver::parse("nameserver 9.9.9.9\nsearch corp.example\noptions edns0\n");
         let server = "10.1.0.1".parse().unwrap();
         let of = |spec| resolver(&pod(spec), server, "cluster.local", &host).print();

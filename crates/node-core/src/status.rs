@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use meta::Timestamp;
+use meta::{EVER_READY_CONDITION as EVER_READY, Timestamp};
 
 use crate::container::{Container, Current, Ended, Fate, Role, Surroundings};
 use crate::machine::{Once, PodMachine};
@@ -19,7 +19,7 @@ const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
 /// Conditions of the object with their last transitions, so that they are not reported as new.
 pub(crate) fn known_conditions(pod: &core::Pod) -> BTreeMap<&'static str, (String, Timestamp)> {
-    let ours = [READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED, DISRUPTION_TARGET];
+    let ours = [READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED, DISRUPTION_TARGET, EVER_READY];
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions
         .into_iter()
@@ -137,7 +137,9 @@ impl PodMachine {
     fn conditions(&mut self, phase: &str, now: Timestamp) -> Vec<core::PodCondition> {
         let mut all = vec![self.ready_to_start(), self.initialized(phase)];
         let containers = self.containers_ready(phase);
-        all.push(self.ready(&containers));
+        let ready = self.ready(&containers);
+        let ever_ready = self.ever_ready(ready.holds);
+        all.push(ready);
         all.push(containers);
         all.push(Condition::yes(SCHEDULED));
         let shuts_down = self.stop.as_ref().is_some_and(|stop| {
@@ -151,6 +153,7 @@ impl PodMachine {
                 message: Some("Pod was terminated in response to imminent node shutdown.".to_owned()),
             });
         }
+        all.extend(ever_ready);
         let generation = self.pod.metadata.generation;
         let mut shown = Vec::new();
         for condition in all {
@@ -244,6 +247,17 @@ impl PodMachine {
         } else {
             Condition::no(READY, "ReadinessGatesNotReady", complaints.join(", "))
         }
+    }
+
+    /// Whether the pod was ever ready: it stays so, whatever comes after, restarts of the agent included. Of a pod on
+    /// which an agent without this condition has reported nothing is said until it is ready again.
+    fn ever_ready(&self, is_ready: bool) -> Option<Condition> {
+        let known = |name| self.conditions.get(name).map(|(status, _)| status == "True");
+        let (ever, before) = (known(EVER_READY), known(READY));
+        if is_ready || ever == Some(true) || before == Some(true) {
+            return Some(Condition::yes(EVER_READY));
+        }
+        (ever.is_some() || before.is_none()).then(|| Condition::no(EVER_READY, "", ""))
     }
 
     /// `[a b]`: how upstream's conditions list containers.

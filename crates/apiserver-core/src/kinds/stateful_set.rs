@@ -5,13 +5,15 @@ use std::borrow::Cow;
 use api::{
     ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing, UpdateWithoutVersion, resources,
 };
-use meta::{LabelSelector, Quantity, Timestamp};
+use meta::{LabelSelector, Quantity, RETENTION_FINALIZER, Timestamp};
 use serde_json::{Value, json};
 
 use super::persistent_volume_claim as claim;
 use super::pod;
 use super::{Column, KindDef, Needs, Row, Rules, cells};
-use crate::tree::{as_object_mut, at, copy_member, has, int, items, items_mut, member, remove, set, set_default, text};
+use crate::tree::{
+    as_object_mut, at, copy_member, has, int, items, items_mut, member, object_mut, remove, set, set_default, text,
+};
 use crate::validate::metadata::{validate_annotations, validate_labels, validate_non_negative};
 use crate::validate::{Errors, Path, names, selector};
 
@@ -64,6 +66,7 @@ pub(super) fn def() -> KindDef {
             name: names::dns_label,
             default,
             prepare_create: |object| set(object, "status", json!({ "replicas": 0, "availableReplicas": 0 })),
+            prepare_update: hold_while_claims_are_let_go,
             validate: |set, errors| {
                 let path = Path::root("spec");
                 validate_spec(member(set, "spec"), &path, Occasion::Create, errors);
@@ -116,6 +119,25 @@ fn default_update_strategy(spec: &mut Value) {
         let rolling = &mut strategy["rollingUpdate"];
         set_default(rolling, "partition", 0);
         set_default(rolling, "maxUnavailable", 1);
+    }
+}
+
+/// A set whose policy changes to keep the claims that it owns is held by a finalizer until the controller has let them
+/// go: else a deletion right after the change would take them along (S5).
+fn hold_while_claims_are_let_go(new: &mut Value, old: &Value) {
+    let deletes =
+        |set: &Value| text(at(set, &["spec", "persistentVolumeClaimRetentionPolicy"]), "whenDeleted") == "Delete";
+    let has_claims = !items(member(old, "spec"), "volumeClaimTemplates").is_empty();
+    // One whose deletion has begun takes no new finalizer; the garbage collector asks it for its policy.
+    if !deletes(old) || deletes(new) || !has_claims || has(member(old, "metadata"), "deletionTimestamp") {
+        return;
+    }
+    let metadata = object_mut(new, "metadata");
+    let finalizers = metadata.entry("finalizers").or_insert_with(|| json!([]));
+    if let Some(finalizers) = finalizers.as_array_mut()
+        && !finalizers.iter().any(|held| held == RETENTION_FINALIZER)
+    {
+        finalizers.push(RETENTION_FINALIZER.into());
     }
 }
 

@@ -190,6 +190,7 @@ fn an_update_that_changes_nothing_changes_no_time() {
 
 #[test]
 fn the_status_endpoint_records_its_subresource_and_nothing_of_the_spec() {
+    //
     let mut world = World::stateful_set();
     world.put("a", replicas(1));
     world.subresource = "status";

@@ -33,6 +33,7 @@ provisioner: roadstead.dev/local
 
 #[test]
 fn claims_and_volumes_are_protected_and_pending_from_the_start() {
+    // N-9.
     check_stored(
         CLAIM,
         "status: {phase: Bound}",
@@ -150,6 +151,7 @@ fn claims_and_volumes_are_protected_and_pending_from_the_start() {
 
 #[test]
 fn a_claim_that_names_no_class_gets_the_newest_default_one() {
+    // N-5.
     let class = |name: &str, created: &str, default: &str| {
         json!({"metadata": {"name": name, "creationTimestamp": created,
             "annotations": {"storageclass.kubernetes.io/is-default-class": default}}})

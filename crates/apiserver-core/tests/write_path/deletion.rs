@@ -53,6 +53,7 @@ fn marked(current: &Value, options: &DeletionOptions) -> Value {
 
 #[test]
 fn a_running_pod_gets_its_grace_period() {
+    // N-39.
     check(
         &running_pod(),
         &DeletionOptions::default(),
@@ -65,6 +66,7 @@ fn a_running_pod_gets_its_grace_period() {
 
 #[test]
 fn a_grace_period_can_be_shortened_and_never_lengthened() {
+    // N-40.
     let pod = marked(&running_pod(), &grace(20));
     check(&pod, &DeletionOptions::default(), expect!["unchanged"]);
     check(&pod, &grace(20), expect!["unchanged"]);
@@ -75,6 +77,7 @@ fn a_grace_period_can_be_shortened_and_never_lengthened() {
 
 #[test]
 fn a_pod_that_no_node_has_or_that_is_over_goes_at_once() {
+    // N-39.
     check(
         &stored(yaml(POD)),
         &DeletionOptions::default(),
@@ -163,6 +166,7 @@ fn a_pod_with_finalizers_stays_after_its_grace_period() {
 
 #[test]
 fn the_fate_of_dependents_is_a_finalizer() {
+    //
     let set = stored(yaml(SET));
     let with = |propagation| DeletionOptions { propagation: Some(propagation), ..DeletionOptions::default() };
     check(&set, &with(Propagation::Background), expect!["remove generation=1"]);
@@ -241,6 +245,7 @@ fn a_namespace_waits_for_its_content_and_some_never_go() {
 
 #[test]
 fn options_are_read_and_checked() {
+    // C-93.
     let read = |text: &str| match DeletionOptions::from_tree(&yaml(text)) {
         Ok(options) => format!("{options:?}"),
         Err(status) => refusal(&status),

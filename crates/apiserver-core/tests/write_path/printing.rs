@@ -26,6 +26,7 @@ fn table(base: &Value, changes: &[&str]) -> String {
 
 #[test]
 fn sets_show_ready_of_wanted() {
+    // A-51.
     let set = stored(yaml(SET));
     expect![[r#"
         Name=web | Ready=0/1 | Age=90s || Containers=web | Images=nginx:1.27
@@ -106,6 +107,7 @@ fn pods_show_how_far_their_init_containers_are() {
 
 #[test]
 fn every_other_kind_has_its_columns() {
+    // A-52.
     let objects = [
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {a: b}, binaryData: {b: AAAA}}",
         "{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: Yg==}}",

@@ -228,6 +228,7 @@ fn nodes_keep_the_status_they_are_registered_with() {
 
 #[test]
 fn leases_revisions_and_endpoints() {
+    //
     check(
         "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: l, namespace: default}, spec: {}}",
         &["spec: {leaseDurationSeconds: 0}", "spec: {leaseDurationSeconds: 1}", "spec: {leaseTransitions: -1}"],

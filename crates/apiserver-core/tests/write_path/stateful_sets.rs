@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 #[test]
 fn a_small_manifest_is_stored_with_every_default() {
+    // A-10, A-15, A-16, A-17, A-18.
     check_stored(
         SET,
         "",
@@ -183,6 +184,7 @@ fn the_update_strategy_is_defaulted_wholly_or_left_as_it_was_given() {
 
 #[test]
 fn a_new_set_is_checked() {
+    // A-37.
     // A-22 to A-36.
     check(
         SET,
@@ -227,6 +229,7 @@ fn a_new_set_is_checked() {
             "spec: {volumeClaimTemplates: [{metadata: {name: data}, spec: {}}]}",
             "spec: {volumeClaimTemplates: [{metadata: {name: Not_A_Label}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1}}}}]}",
             "spec: {revisionHistoryLimit: -1}",
+            "spec: {volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1500m}}}}]}",
         ],
         expect![[r#"
             metadata: {name: Web}
@@ -433,6 +436,7 @@ fn a_set_whose_stored_template_is_invalid_can_still_be_scaled() {
 
 #[test]
 fn status_is_checked_and_never_touches_the_spec() {
+    // A-7.
     // A-42 to A-44.
     let current = stored(yaml(SET));
     check_update_of(
@@ -480,6 +484,7 @@ fn status_is_checked_and_never_touches_the_spec() {
 
 #[test]
 fn the_collision_count_never_goes_back() {
+    // A-44.
     let mut current = stored(yaml(SET));
     current["status"]["collisionCount"] = 2.into();
     check_update_of(
@@ -495,6 +500,43 @@ fn the_collision_count_never_goes_back() {
                status.collisionCount: Invalid value: 0: cannot be decremented
         "#]],
     );
+}
+
+#[test]
+fn a_set_that_lets_its_claims_go_is_held_until_that_is_done() {
+    // S5: its controller takes the finalizer off once no claim names the set as its owner.
+    let policy =
+        |deleted: &str| yaml(&format!("spec: {{persistentVolumeClaimRetentionPolicy: {{whenDeleted: {deleted}}}}}"));
+    let held = |current: &Value, deleted: &str| {
+        let plan = update(current, merged(current, &policy(deleted)), "").expect("no error");
+        match plan.outcome {
+            Outcome::Write(tree) => tree["metadata"]["finalizers"].clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let keeps = stored(yaml(SET));
+    assert_eq!(held(&keeps, "Delete"), Value::Null);
+    let deletes = stored(merged(&yaml(SET), &policy("Delete")));
+    assert_eq!(held(&deletes, "Retain"), json!(["roadstead.dev/retention-policy"]));
+    let without_claims = merged(&deletes, &yaml("spec: {volumeClaimTemplates: null}"));
+    assert_eq!(held(&without_claims, "Retain"), Value::Null);
+    let going =
+        merged(&deletes, &json!({"metadata": {"deletionTimestamp": "2026-11-21T07:00:00Z", "finalizers": ["a/b"]}}));
+    assert_eq!(held(&going, "Retain"), json!(["a/b"]), "nothing new holds what is being deleted");
+}
+
+#[test]
+fn each_member_of_the_retention_policy_has_its_own_default() {
+    // A-14.
+    for (given, expected) in [
+        ("{}", json!({"whenDeleted": "Retain", "whenScaled": "Retain"})),
+        ("{whenScaled: Delete}", json!({"whenDeleted": "Retain", "whenScaled": "Delete"})),
+        ("{whenDeleted: Delete, whenScaled: ''}", json!({"whenDeleted": "Delete", "whenScaled": "Retain"})),
+    ] {
+        let set = merged(&yaml(SET), &json!({"spec": {"persistentVolumeClaimRetentionPolicy": yaml(given)}}));
+        let stored = create(set).expect("a good set").object;
+        assert_eq!(stored["spec"]["persistentVolumeClaimRetentionPolicy"], expected, "{given}");
+    }
 }
 
 #[test]

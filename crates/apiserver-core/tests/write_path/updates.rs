@@ -119,6 +119,7 @@ fn pod_status_is_written_without_touching_owners_or_spec() {
 
 #[test]
 fn of_a_claim_only_the_size_of_a_bound_one_may_grow() {
+    // N-11, N-12.
     let mut claim = stored(yaml(crate::claims_and_volumes::CLAIM));
     let rows = [
         "spec: {resources: {requests: {storage: 2Gi}}}",

@@ -144,6 +144,7 @@ fn down_and_up_bring_the_pods_back_in_order_with_their_data() -> Result<()> {
 
 #[test]
 fn scaling_up_and_down_keeps_order_and_claims() -> Result<()> {
+    // C-96a.
     let cluster = redis("scale")?;
     let watch = Beside::start(&mut cluster.kubectl_command(
         conformance::Kubectl::Newest,
@@ -168,6 +169,7 @@ fn scaling_up_and_down_keeps_order_and_claims() -> Result<()> {
 
 #[test]
 fn a_new_image_is_rolled_out_from_the_highest_ordinal_and_undone() -> Result<()> {
+    //
     let cluster = redis("rollout")?;
     write_key(&cluster)?;
     let first = field(&cluster, "statefulset/redis", "{.status.currentRevision}")?;

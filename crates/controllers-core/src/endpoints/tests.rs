@@ -89,6 +89,7 @@ fn check(options: &str, text: &str, expected: Expect) {
 
 #[test]
 fn ready_pods_are_listed_with_their_host_names() {
+    // N-30, N-31.
     check(
         "",
         "0 ready; 1 running; 2 ready other",
@@ -103,6 +104,7 @@ fn ready_pods_are_listed_with_their_host_names() {
 
 #[test]
 fn terminating_pods_serve_but_are_not_ready_and_ended_ones_are_not_listed() {
+    // N-28, N-29.
     check(
         "",
         "0 terminating ready; 1 failed; 2 no-ip",
@@ -115,6 +117,7 @@ fn terminating_pods_serve_but_are_not_ready_and_ended_ones_are_not_listed() {
 
 #[test]
 fn a_service_may_publish_pods_that_are_not_ready() {
+    // N-20, N-29.
     check(
         "publish",
         "0 running; 1 terminating ready",
@@ -128,6 +131,7 @@ fn a_service_may_publish_pods_that_are_not_ready() {
 
 #[test]
 fn a_headless_service_needs_no_ports_and_an_empty_one_has_a_placeholder() {
+    // N-32.
     check(
         "no-ports",
         "0 ready",
@@ -169,6 +173,7 @@ fn a_plan_carried_out_leaves_nothing_to_do_and_readiness_changes_the_same_slice(
 
 #[test]
 fn one_slice_holds_a_hundred_endpoints_and_no_more() {
+    // N-32.
     for (count, slices) in [(0, 1), (1, 1), (ENDPOINTS_PER_SLICE_MAX, 1), (ENDPOINTS_PER_SLICE_MAX + 1, 2)] {
         let pods: Vec<_> = (0..count).map(|ordinal| pod(&format!("{ordinal} ready"))).collect();
         let plan = planned(&service(""), &pods, &[], None);
@@ -179,6 +184,7 @@ fn one_slice_holds_a_hundred_endpoints_and_no_more() {
 
 #[test]
 fn the_labels_say_whose_the_slice_is() {
+    // N-32.
     let plan = planned(&service(""), &[], &[], None);
     let Action::CreateSlice { body } = &plan.actions[0] else { panic!("{plan:?}") };
     expect![[r#"{"generateName":"web-","labels":{"endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io","kubernetes.io/service-name":"web","service.kubernetes.io/headless":"","team":"a"},"name":"web-6rbqz","namespace":"default","ownerReferences":[{"apiVersion":"v1","blockOwnerDeletion":true,"controller":true,"kind":"Service","name":"web","uid":"svc-1"}]}"#]].assert_eq(&body["metadata"].to_string());

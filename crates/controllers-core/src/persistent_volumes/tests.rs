@@ -122,6 +122,7 @@ fn check_volume(options: &str, claim_options: Option<&str>, expected: Expect) {
 
 #[test]
 fn a_claim_waits_for_its_first_consumer_and_is_then_provisioned_on_its_node() {
+    // N-2, N-3, N-4.
     check_claim(
         "",
         &[],
@@ -140,6 +141,7 @@ fn a_claim_waits_for_its_first_consumer_and_is_then_provisioned_on_its_node() {
 
 #[test]
 fn a_class_that_binds_at_once_is_provisioned_on_the_node_there_is() {
+    // N-2.
     check_claim(
         "class=now",
         &[],
@@ -217,6 +219,7 @@ fn a_crash_between_the_two_writes_is_mended() {
 
 #[test]
 fn a_bound_claim_whose_volume_is_gone_or_belongs_to_another_is_lost() {
+    // N-1.
     check_claim(
         "volume=v was-bound phase=Bound",
         &[],
@@ -241,6 +244,7 @@ fn a_bound_claim_whose_volume_is_gone_or_belongs_to_another_is_lost() {
 
 #[test]
 fn classes_are_missing_foreign_or_given_later() {
+    // N-4, N-5.
     check_claim(
         "class=none",
         &[],
@@ -269,6 +273,7 @@ fn classes_are_missing_foreign_or_given_later() {
 
 #[test]
 fn a_claim_in_use_is_kept_until_its_pods_are_gone() {
+    // N-9, N-57.
     assert_eq!(claim_plan("terminating", &[], true), Plan::default());
     check_claim(
         "terminating",
@@ -281,6 +286,7 @@ fn a_claim_in_use_is_kept_until_its_pods_are_gone() {
 
 #[test]
 fn a_volume_follows_its_claim() {
+    // N-1.
     check_volume("phase=Pending", None, expect![[r#"volume v is {"phase":"Available"}"#]]);
     check_volume("reserved", None, expect![""]);
     check_volume("for=c1", Some("volume=v"), expect![[r#"volume v is {"phase":"Bound"}"#]]);
@@ -290,6 +296,7 @@ fn a_volume_follows_its_claim() {
 
 #[test]
 fn a_released_volume_is_deleted_only_if_its_policy_says_so_and_the_claim_is_gone_by_a_live_read() {
+    // N-10.
     check_volume("for=c1 phase=Bound ours", None, expect![[r#"volume v is {"phase":"Released"}"#]]);
     check_volume("for=c1 phase=Released ours", None, expect![""]);
     check_volume("for=c1 phase=Bound ours delete", None, expect![[r#"volume v is {"phase":"Released"}"#]]);
@@ -318,6 +325,7 @@ fn a_released_volume_is_deleted_only_if_its_policy_says_so_and_the_claim_is_gone
 
 #[test]
 fn a_deleted_volume_is_protected_while_a_claim_holds_it() {
+    // N-9.
     check_volume("for=c1 phase=Bound terminating", Some("volume=v"), expect![""]);
     check_volume(
         "for=c1 phase=Released terminating",

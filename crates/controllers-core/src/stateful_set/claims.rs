@@ -8,48 +8,55 @@ use super::view::{ClaimFacts, Ordinal, PodFacts, Retention, SetFacts};
 use crate::words::Note;
 
 /// What to do about a claim's owners.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) enum Owners {
-    /// Right as they are, or to be left alone.
-    Keep,
-    /// Write these; with a note if the policy cannot be followed.
-    Write(Vec<OwnerReference>, Option<Note>),
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Owners {
+    /// Write these; `None` if they are right as they are, or to be left alone.
+    pub(super) write: Option<Vec<OwnerReference>>,
+    /// The policy cannot be followed: the claim has another controller (C-68).
+    pub(super) note: Option<Note>,
 }
 
-/// The owners that the policy asks for on a claim of a slot (or, with `condemned`, of an ordinal outside the range).
-pub(super) fn owners(set: &SetFacts, claim: &ClaimFacts<'_>, pod: Option<&PodFacts<'_>>, pod_name: &str) -> Owners {
-    let condemned = pod.filter(|pod| pod.ordinal.is_some_and(|ordinal| !set.has_slot(ordinal)));
+/// The owners that the policy asks for on a claim of a slot, or of an ordinal outside the range.
+pub(super) fn owners(set: &SetFacts, claim: &ClaimFacts<'_>, ordinal: Ordinal, pod: Option<&PodFacts<'_>>) -> Owners {
+    let pod_name = set.pod_name(ordinal);
+    let condemned = pod.filter(|_| !set.has_slot(ordinal));
     let is_set = |owner: &OwnerReference| owner.uid == set.uid.0;
     let is_pod = |owner: &OwnerReference| pod.is_some_and(|pod| owner.uid == pod.uid);
     let looks_ours = |owner: &OwnerReference| {
         (owner.kind == "StatefulSet" && owner.api_version == "apps/v1" && owner.name == set.name)
-            || (owner.kind == "Pod" && owner.api_version == "v1" && owner.name == pod_name)
+            || is_pod_named(owner, &pod_name)
     };
     // A reference to an earlier pod of the slot, though the policy is now to keep: taken off before the garbage
     // collector acts on it, so that the change of the policy wins (S5; upstream leaves it, C-69).
     let is_lapsed = |owner: &OwnerReference| {
-        set.retention.when_scaled == Retention::Retain && owner.kind == "Pod" && looks_ours(owner) && !is_pod(owner)
+        set.retention.when_scaled == Retention::Retain && is_pod_named(owner, &pod_name) && !is_pod(owner)
     };
     // A reference to an earlier set or pod of the same name: the garbage collector has it (C-69).
     if claim.owners.iter().any(|owner| looks_ours(owner) && !is_set(owner) && !is_pod(owner) && !is_lapsed(owner)) {
-        return Owners::Keep;
+        return Owners::default();
     }
     let is_foreign = |owner: &&OwnerReference| !is_set(owner) && !is_pod(owner) && !is_lapsed(owner);
-    let foreign: Vec<_> = claim.owners.iter().filter(is_foreign).cloned().collect();
-    let conflict = foreign.iter().any(|owner| owner.controller == Some(true));
-    let mut wanted = foreign;
-    let mut note = None;
+    let mut wanted: Vec<_> = claim.owners.iter().filter(is_foreign).cloned().collect();
+    let has_conflict = wanted.iter().any(|owner| owner.controller == Some(true));
+    // The claim of an ordinal that was scaled away and whose pod is gone gets no new owner.
+    let may_get_one = set.has_slot(ordinal) || pod.is_some() || claim.owners.iter().any(is_set);
     let asked = match condemned {
-        Some(pod) if set.retention.when_scaled == Retention::Delete => Some(pod_reference(pod)),
-        _ if set.retention.when_deleted == Retention::Delete => Some(set.owner_reference()),
+        Some(pod)
+            if set.retention.when_scaled == Retention::Delete || meta::mutants::is_on("scaled-claims-go-always") =>
+        {
+            Some(pod_reference(pod))
+        }
+        _ if set.retention.when_deleted == Retention::Delete
+            || meta::mutants::is_on("deleted-sets-claims-go-always") =>
+        {
+            Some(set.owner_reference())
+        }
         _ => None,
     };
-    match asked {
-        Some(_) if conflict => note = Some(conflicting(claim.name)),
-        Some(reference) => wanted.push(reference),
-        None => {}
-    }
-    if same(&wanted, claim.owners) { Owners::Keep } else { Owners::Write(wanted, note) }
+    let asked = asked.filter(|_| may_get_one);
+    let note = (asked.is_some() && has_conflict).then(|| conflicting(claim.name));
+    wanted.extend(asked.filter(|_| !has_conflict));
+    Owners { write: (!same(&wanted, claim.owners)).then_some(wanted), note }
 }
 
 /// The note that a claim has another controller (C-68).
@@ -61,6 +68,31 @@ pub(super) fn conflicting(claim: &str) -> Note {
              the retention policy is ignored for this claim"
         ),
     )
+}
+
+/// Whether a write takes a reference off that must not be there a moment longer: the garbage collector would act on it.
+/// References that only take the place of others wait for their turn (C-65).
+pub(super) fn is_urgent(claim: &ClaimFacts<'_>, wanted: &[OwnerReference]) -> bool {
+    let mut lost = claim.owners.iter().filter(|owner| wanted.iter().all(|kept| kept.uid != owner.uid)).peekable();
+    let adds_nothing = wanted.iter().all(|owner| claim.owners.contains(owner));
+    lost.peek().is_some() && (adds_nothing || lost.any(|owner| owner.kind == "Pod"))
+}
+
+fn is_pod_named(owner: &OwnerReference, name: &str) -> bool {
+    owner.kind == "Pod" && owner.api_version == "v1" && owner.name == name
+}
+
+/// Whether a set's policy keeps a claim although an owner that the claim names, a pod of the set or the set itself, is
+/// gone or going (S5).
+///
+/// The garbage collector asks this of the set as it is now, because the reference may have been written under an earlier
+/// policy, and acted on before the controller has taken it off.
+pub fn keeps_claim(set: &SetFacts, claim: &str, owner: &OwnerReference) -> bool {
+    let Some(ordinal) = set.slot_of_claim(claim) else { return false };
+    if owner.uid == set.uid.0 {
+        return set.retention.when_deleted == Retention::Retain;
+    }
+    set.retention.when_scaled == Retention::Retain && is_pod_named(owner, &set.pod_name(ordinal))
 }
 
 /// Equal but for the order.
@@ -78,8 +110,7 @@ pub(super) fn owners_of_new(set: &SetFacts) -> Value {
 
 /// A claim that still belongs to an earlier pod of the slot, which is gone or going (C-62).
 pub(super) fn is_stale(set: &SetFacts, claim: &ClaimFacts<'_>, pod_name: &str) -> bool {
-    set.retention.when_scaled == Retention::Delete
-        && claim.owners.iter().any(|owner| owner.kind == "Pod" && owner.api_version == "v1" && owner.name == pod_name)
+    set.retention.when_scaled == Retention::Delete && claim.owners.iter().any(|owner| is_pod_named(owner, pod_name))
 }
 
 /// The write that sets a claim's owners.

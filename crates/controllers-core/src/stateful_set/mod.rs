@@ -5,17 +5,22 @@
 //! slot (C-36); `status.currentReplicas` is counted honestly when an outdated pod is deleted (C-80); conditions in the
 //! status that others wrote are left alone (C-76); a stale claim is waited for with a look again (C-62); a lapsed pod
 //! reference on a claim is taken off when the policy says Retain (C-69, S5); a Service that does not exist is noted
-//! (H-17, U-19); a pod that ended within seconds of its creation is replaced a little later (L2, H-11). Start with [`plan`].
+//! (H-17, U-19); a pod that ended within seconds of its creation is replaced a little later (L2, H-11). Beyond upstream:
+//! broken rollouts are healed and updates without progress rolled back where a set's annotations ask for it. Start with
+//! [`plan`].
 
 mod claims;
+mod heal;
 mod plan;
 mod pod;
 mod report;
 mod revision;
+mod rollback;
 mod slots;
 mod status;
 mod update;
 mod view;
+mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -25,73 +30,101 @@ use std::collections::BTreeSet;
 use meta::Timestamp;
 use serde_json::{Value, json};
 
+pub use claims::keeps_claim;
 pub use plan::{Action, Fact, Plan, Step, Wait, Why};
 pub use report::{Failure, report};
 pub use revision::{RevisionData, template_of};
+pub use rollback::{AVAILABLE_AT, PROGRESS, ROLLED_BACK_AT};
 pub use view::{
     CREATIONS_MAX, ClaimFacts, ClaimTemplate, Labels, Ordinal, Owner, POD_INDEX_LABEL, POD_NAME_LABEL, Phase, PodFacts,
     PodManagement, REPLACEMENT_AGE_SECS_MIN, REVISION_LABEL, ReadError, Retention, RetentionPolicy, RevisionFacts,
     RollingUpdate, SetFacts, Share, StatusFacts, UpdateStrategy, View, missing_slots, wanted_claims,
 };
+pub use wishes::{HEAL_ROLLOUT, HealRollout, ROLLBACK_AFTER, ROLLBACK_AFTER_MIN, UnknownHealRollout};
 
 use slots::Walk;
+use wishes::Wishes;
 
 /// Decides the next steps for the set in `view` at `now`.
 pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
     let set = view.set;
     let choice = revision::choose(view);
+    let wishes = Wishes::of(set, view.heal_rollout);
     let members: Vec<&PodFacts<'_>> = view.pods.iter().filter(|pod| is_member(pod)).collect();
-    if set.deleting {
-        return while_deleting(view, &choice, &members, now);
+    let mut walk = Walk::new(view, &choice, &wishes, &members, now);
+    if set.deleting && !meta::mutants::is_on("deleted-set-goes-on") {
+        return while_deleting(walk, &members);
     }
     if let Some(plan) = take_over(view) {
         return plan;
     }
-    let mut walk = Walk::new(view, &choice, &members, now);
+    let is_free = walk.secure_claims();
+    let watch = wishes.rollback_after.map(|limit| rollback::watch(view, &choice, &members, limit, now));
+    let watch = watch.unwrap_or_default();
+    heal::heal(&mut walk);
     let established = walk.fill_slots();
     let scaled = established && walk.scale_down();
     if scaled {
         update::roll(&mut walk);
     }
-    let Walk { batches, waits, mut notes, outdated, retry, look_again, .. } = walk;
+    let status_after = status::count(set, &choice, &members, &walk.leaving, now);
+    let status = status::write(set, &status_after);
+    if let Some(actions) = watch.give_up.filter(|_| status.is_none()) {
+        return rollback::plan(view, actions);
+    }
+    let release = walk.release_set(is_free);
+    let Walk { batches, waits, mut notes, retry, look_again, .. } = walk;
     if !view.service_exists {
         notes.push(report::service_missing(set));
     }
-    let status_after = status::count(set, &choice, &members, &outdated, now);
-    let live: BTreeSet<&str> = [status_after.current_revision.as_str(), status_after.update_revision.as_str()]
-        .into_iter()
-        .chain(members.iter().map(|pod| pod.revision))
-        .collect();
-    let look_again = members
-        .iter()
-        .filter(|pod| pod.is_ready())
-        .filter_map(|pod| pod.available_from(set.min_ready_secs))
-        .filter(|from| *from > now)
-        .chain(look_again)
-        .min();
+    notes.extend(wishes.notes.into_iter().chain(watch.notes));
+    let mut live: BTreeSet<&str> =
+        [&status_after.current_revision, &status_after.update_revision].into_iter().map(String::as_str).collect();
+    live.extend(members.iter().map(|pod| pod.revision));
+    if wishes.rollback_after.is_some() {
+        live.extend(rollback::last_available(&revision::history(view)).map(|revision| revision.name));
+    }
+    let mut tidy = revision::surplus(view, &live);
+    tidy.extend(watch.remember);
     Plan {
-        tidy: revision::surplus(view, &live),
-        status: status::write(set, &status_after),
+        // Both are writes of one object from one state of it.
+        status: if release.is_some() { release } else { status },
+        tidy,
         prepare: choice.actions,
         batches,
         waits,
         notes,
-        look_again,
+        look_again: next_look(set, &members, now).into_iter().chain(look_again).chain(watch.look_again).min(),
         retry,
         status_after,
     }
 }
 
-/// Whether a pod is the set's: owned, selected, and with a name that the set gives.
-fn is_member(pod: &PodFacts<'_>) -> bool {
-    pod.owner == Owner::ThisSet && pod.selected && pod.ordinal.is_some()
+/// When the next pod becomes available by time alone (C-7).
+fn next_look(set: &SetFacts, members: &[&PodFacts<'_>], now: Timestamp) -> Option<Timestamp> {
+    let ready = members.iter().filter(|pod| pod.is_ready());
+    ready.filter_map(|pod| pod.available_from(set.min_ready_secs)).filter(|from| *from > now).min()
 }
 
-/// A set that is being deleted gets a status, nothing else (C-13).
-fn while_deleting(view: &View<'_>, choice: &revision::Choice, members: &[&PodFacts<'_>], now: Timestamp) -> Plan {
-    let status_after = status::count(view.set, choice, members, &[], now);
+/// Whether a pod is the set's: owned, selected, and with a name that the set gives.
+fn is_member(pod: &PodFacts<'_>) -> bool {
+    let is_ours = pod.owner == Owner::ThisSet && pod.selected || meta::mutants::is_on("pods-of-others-are-members");
+    is_ours && pod.ordinal.is_some()
+}
+
+/// A set that is being deleted gets a status, nothing else (C-13); but a policy that was changed before its deletion is
+/// carried out first (S5).
+fn while_deleting(mut walk: Walk<'_, '_>, members: &[&PodFacts<'_>]) -> Plan {
+    let set = walk.set();
+    let status_after = status::count(set, walk.choice, members, &walk.leaving, walk.now);
+    let mut status = status::write(set, &status_after);
+    if set.is_held_for_claims() {
+        let is_free = walk.secure_claims();
+        status = walk.release_set(is_free).or(status);
+    }
     Plan {
-        status: status::write(view.set, &status_after),
+        status,
+        batches: walk.batches,
         waits: vec![Wait { step: Step::All, on: Fact::SetDeleted }],
         status_after,
         ..Plan::default()

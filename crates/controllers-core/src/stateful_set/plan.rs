@@ -50,6 +50,15 @@ pub enum Action {
         revision: Target,
         /// Its new number.
         number: i64,
+        /// Merge patch.
+        patch: Value,
+    },
+    /// Remember something about an update in its revision's annotations.
+    AnnotateRevision {
+        /// The revision.
+        revision: Target,
+        /// Merge patch.
+        patch: Value,
     },
     /// Forget a revision that nothing uses (C-32).
     DeleteRevision {
@@ -103,6 +112,24 @@ pub enum Action {
         /// Why.
         why: Why,
     },
+    /// Return the template to an earlier revision, because the update makes no progress.
+    RollBack {
+        /// The set.
+        set: Target,
+        /// Name of the revision to return to.
+        revision: String,
+        /// Strategic merge patch, with `$patch: replace` on the template.
+        patch: Value,
+        /// What happened, as a sentence.
+        why: String,
+    },
+    /// Take the finalizer off the set that holds it until its claims are as its retention policy says (S5).
+    ReleaseSet {
+        /// The set.
+        set: Target,
+        /// Merge patch.
+        patch: Value,
+    },
     /// Write the status.
     WriteStatus {
         /// The set.
@@ -121,6 +148,8 @@ pub enum Why {
     ScaledDown,
     /// Its revision is not the wanted one (C-75).
     Outdated,
+    /// It never became ready, on a revision that is no longer wanted (H-16).
+    NeverReady,
 }
 
 /// A step that is not taken now, and the one fact that it waits for.
@@ -183,6 +212,8 @@ pub enum Fact {
     StorageMismatch(Ordinal),
     /// Pods or revisions are being taken over or let go first.
     Adoption,
+    /// The template is being returned to an earlier revision.
+    RollingBack,
     /// The set is being deleted.
     SetDeleted,
 }
@@ -237,9 +268,12 @@ impl Fact {
             Self::Partition(ordinal) => format!("{} is held back by the partition", pod(ordinal)),
             Self::StorageMismatch(ordinal) => format!("{} has other volumes than the set's claims", pod(ordinal)),
             Self::ClaimTerminating(claim) => format!("claim {claim} is being deleted"),
-            Self::BudgetSpent { .. } | Self::ClaimStale(_) | Self::NameTaken(_) | Self::Adoption | Self::SetDeleted => {
-                self.to_string()
-            }
+            Self::BudgetSpent { .. }
+            | Self::ClaimStale(_)
+            | Self::NameTaken(_)
+            | Self::Adoption
+            | Self::RollingBack
+            | Self::SetDeleted => self.to_string(),
         }
     }
 }
@@ -273,6 +307,7 @@ impl fmt::Display for Fact {
             Self::NameTaken(pod) => write!(f, "pod {pod} is not the set's"),
             Self::StorageMismatch(ordinal) => write!(f, "{ordinal} has other volumes"),
             Self::Adoption => f.write_str("pods or revisions are taken over or let go"),
+            Self::RollingBack => f.write_str("the template is returned to an earlier revision"),
             Self::SetDeleted => f.write_str("the set is being deleted"),
         }
     }
@@ -286,7 +321,14 @@ impl fmt::Display for Action {
             Self::AdoptPod { pod, .. } => write!(f, "adopt {}", pod.name),
             Self::ReleasePod { pod, .. } => write!(f, "release {}", pod.name),
             Self::CreateRevision { name, .. } => write!(f, "create revision {name}"),
-            Self::RenumberRevision { revision, number } => write!(f, "renumber revision {} to {number}", revision.name),
+            Self::RenumberRevision { revision, number, .. } => {
+                write!(f, "renumber revision {} to {number}", revision.name)
+            }
+            Self::AnnotateRevision { revision, patch } => {
+                write!(f, "annotate revision {}: {}", revision.name, patch["metadata"]["annotations"])
+            }
+            Self::RollBack { revision, .. } => write!(f, "roll back to {revision}"),
+            Self::ReleaseSet { .. } => f.write_str("release set"),
             Self::DeleteRevision { revision } => write!(f, "delete revision {}", revision.name),
             Self::CreateClaim { name, .. } => write!(f, "create claim {name}"),
             Self::SetClaimOwners { claim, .. } => write!(f, "set owners of claim {}", claim.name),

@@ -1,6 +1,6 @@
 //! The events that tell what became of an action (section 2.12).
 
-use super::plan::Action;
+use super::plan::{Action, Why};
 use super::view::SetFacts;
 use crate::words::Note;
 
@@ -18,33 +18,43 @@ pub struct Failure {
 /// The events for an action's outcome. `skipped` are the actions of its chain that did not happen because of it.
 pub fn report(set: &SetFacts, action: &Action, outcome: Result<(), &Failure>, skipped: &[Action]) -> Vec<Note> {
     match outcome {
-        Ok(()) => success(set, action).into_iter().collect(),
+        Ok(()) => success(set, action),
         Err(failure) if failure.already_exists || failure.conflict => Vec::new(),
         Err(failure) => failed(set, action, &failure.message, skipped),
     }
 }
 
-fn success(set: &SetFacts, action: &Action) -> Option<Note> {
+fn success(set: &SetFacts, action: &Action) -> Vec<Note> {
     let pod_done = |verb: &str, reason, pod: &str| {
         Note::normal(reason, format!("{verb} Pod {pod} in StatefulSet {} successful", set.name))
     };
     match action {
-        Action::CreatePod { name, .. } => Some(pod_done("Create", "SuccessfulCreate", name)),
-        Action::DeletePod { pod, .. } => Some(pod_done("Delete", "SuccessfulDelete", &pod.name)),
-        Action::RepairPod { pod, .. } => Some(pod_done("Update", "SuccessfulUpdate", &pod.name)),
-        Action::CreateClaim { name, ordinal, .. } => Some(Note::normal(
+        Action::CreatePod { name, .. } => vec![pod_done("Create", "SuccessfulCreate", name)],
+        Action::DeletePod { pod, why, .. } => {
+            let mut notes = vec![pod_done("Delete", "SuccessfulDelete", &pod.name)];
+            if *why == Why::NeverReady {
+                let text = format!("Pod {} never became ready and its revision is no longer wanted", pod.name);
+                notes.push(Note::normal("RolloutHealed", text));
+            }
+            notes
+        }
+        Action::RepairPod { pod, .. } => vec![pod_done("Update", "SuccessfulUpdate", &pod.name)],
+        Action::CreateClaim { name, ordinal, .. } => vec![Note::normal(
             "SuccessfulCreate",
             format!("Create Claim {name} Pod {} in StatefulSet {} success", set.pod_name(*ordinal), set.name),
-        )),
+        )],
+        Action::RollBack { why, .. } => vec![Note::warning("RolledBack", why.clone())],
         Action::ConfirmSet { .. }
         | Action::AdoptRevision { .. }
         | Action::AdoptPod { .. }
         | Action::ReleasePod { .. }
         | Action::CreateRevision { .. }
         | Action::RenumberRevision { .. }
+        | Action::AnnotateRevision { .. }
         | Action::DeleteRevision { .. }
         | Action::SetClaimOwners { .. }
-        | Action::WriteStatus { .. } => None,
+        | Action::ReleaseSet { .. }
+        | Action::WriteStatus { .. } => Vec::new(),
     }
 }
 
@@ -63,14 +73,19 @@ fn failed(set: &SetFacts, action: &Action, error: &str, skipped: &[Action]) -> V
             }
             notes
         }
+        Action::RollBack { why, .. } => {
+            vec![Note::warning("FailedRollback", format!("{why}, but that failed: {error}"))]
+        }
         Action::ConfirmSet { .. }
         | Action::AdoptRevision { .. }
         | Action::AdoptPod { .. }
         | Action::ReleasePod { .. }
         | Action::CreateRevision { .. }
         | Action::RenumberRevision { .. }
+        | Action::AnnotateRevision { .. }
         | Action::DeleteRevision { .. }
         | Action::SetClaimOwners { .. }
+        | Action::ReleaseSet { .. }
         | Action::WriteStatus { .. } => Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::plan::Action;
+use super::rollback;
 use super::view::{Owner, RevisionFacts, SetFacts, View};
 
 /// Longest prefix of a revision's name before its hash.
@@ -183,8 +184,9 @@ pub(super) fn choose(view: &View<'_>) -> Choice {
     let mut collision_count = set.status.collision_count;
     let update = match history.iter().rev().find(|revision| set.data.equals(revision.data)) {
         Some(equal) => {
-            if history.last().is_some_and(|latest| latest.name != equal.name) && !set.deleting {
-                actions.push(Action::RenumberRevision { revision: equal.target(), number });
+            let renumbers = !meta::mutants::is_on("rollback-is-not-renumbered");
+            if renumbers && history.last().is_some_and(|latest| latest.name != equal.name) && !set.deleting {
+                actions.push(renumber(equal, number));
             }
             equal.name.to_owned()
         }
@@ -200,10 +202,18 @@ pub(super) fn choose(view: &View<'_>) -> Choice {
         }
     };
     let stored = history.iter().find(|revision| revision.name == set.status.current_revision);
-    let current = stored.map_or_else(|| update.clone(), |revision| revision.name.to_owned());
-    let current_template =
-        stored.filter(|revision| revision.name != update).and_then(|revision| template_of(revision.data));
+    let stored = stored.and_then(|revision| Some((revision.name, template_of(revision.data)?)));
+    let current = stored.as_ref().map_or_else(|| update.clone(), |(name, _)| (*name).to_owned());
+    let current_template = stored.filter(|(name, _)| *name != update).map(|(_, template)| template);
     Choice { current, update, current_template, collision_count, actions }
+}
+
+/// Makes an older revision the latest (C-28).
+fn renumber(revision: &RevisionFacts<'_>, number: i64) -> Action {
+    let target = revision.target();
+    let mut metadata = target.patch_metadata();
+    rollback::forget(revision, &mut metadata);
+    Action::RenumberRevision { revision: target, number, patch: json!({"metadata": metadata, "revision": number}) }
 }
 
 /// The set's revisions, oldest number first (C-25).
@@ -259,8 +269,11 @@ fn body(set: &SetFacts, name: &str, number: i64) -> Value {
 /// Revisions beyond the limit that nothing uses, oldest first (C-32).
 pub(super) fn surplus(view: &View<'_>, live: &BTreeSet<&str>) -> Vec<Action> {
     let Ok(limit) = usize::try_from(view.set.history_limit) else { return Vec::new() };
-    let unused: Vec<_> =
-        history(view).into_iter().filter(|revision| !live.contains(revision.name) && !revision.terminating).collect();
+    let unused: Vec<_> = history(view)
+        .into_iter()
+        .filter(|revision| !live.contains(revision.name) || meta::mutants::is_on("live-revisions-are-surplus"))
+        .filter(|revision| !revision.terminating)
+        .collect();
     let excess = unused.len().saturating_sub(limit);
     unused[..excess].iter().map(|revision| Action::DeleteRevision { revision: revision.target() }).collect()
 }

@@ -3,17 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meta::Timestamp;
+use meta::{RETENTION_FINALIZER, Timestamp};
 use serde_json::{Value, json};
 
-use super::claims::{self, Owners};
+use super::claims;
 use super::plan::{Action, Fact, Step, Wait, Why};
 use super::pod;
 use super::revision::{Choice, template_of};
 use super::view::{
-    Ordinal, POD_INDEX_LABEL, POD_NAME_LABEL, Phase, PodFacts, PodManagement, SetFacts, UpdateStrategy, View,
-    missing_slots,
+    Ordinal, POD_INDEX_LABEL, POD_NAME_LABEL, Phase, PodFacts, PodManagement, Retention, SetFacts, UpdateStrategy,
+    View, missing_slots,
 };
+use super::wishes::{HealRollout, Wishes};
 use crate::words::Note;
 
 /// Most pods that one batch of a Parallel set works on (section 2.6).
@@ -24,13 +25,16 @@ pub(super) struct Walk<'v, 'a> {
     pub(super) view: &'v View<'a>,
     pub(super) now: Timestamp,
     pub(super) choice: &'v Choice,
+    pub(super) wishes: &'v Wishes,
     /// Member pods by ordinal.
     pub(super) pods: BTreeMap<Ordinal, &'v PodFacts<'a>>,
     pub(super) batches: Vec<Vec<Vec<Action>>>,
     pub(super) waits: Vec<Wait>,
     pub(super) notes: Vec<Note>,
-    /// Names of pods that the plan deletes because their revision is not the wanted one.
-    pub(super) outdated: Vec<&'v str>,
+    /// Slots whose pod the plan deletes because its revision is not the wanted one.
+    pub(super) leaving: BTreeSet<Ordinal>,
+    /// Claims whose owners have been seen to.
+    secured: BTreeSet<&'a str>,
     pub(super) retry: bool,
     /// When time alone lets something go on.
     pub(super) look_again: Option<Timestamp>,
@@ -45,17 +49,25 @@ enum Slot {
 }
 
 impl<'v, 'a> Walk<'v, 'a> {
-    pub(super) fn new(view: &'v View<'a>, choice: &'v Choice, members: &[&'v PodFacts<'a>], now: Timestamp) -> Self {
+    pub(super) fn new(
+        view: &'v View<'a>,
+        choice: &'v Choice,
+        wishes: &'v Wishes,
+        members: &[&'v PodFacts<'a>],
+        now: Timestamp,
+    ) -> Self {
         let pods = members.iter().filter_map(|pod| Some((pod.ordinal?, *pod))).collect();
         Self {
             view,
             now,
             choice,
+            wishes,
             pods,
             batches: Vec::new(),
             waits: Vec::new(),
             notes: Vec::new(),
-            outdated: Vec::new(),
+            leaving: BTreeSet::new(),
+            secured: BTreeSet::new(),
             retry: false,
             look_again: None,
         }
@@ -75,6 +87,43 @@ impl<'v, 'a> Walk<'v, 'a> {
 
     pub(super) fn is_available(&self, pod: &PodFacts<'_>) -> bool {
         pod.is_available(self.set().min_ready_secs, self.now)
+    }
+
+    /// Takes references off claims that the policy does not ask for any more, before anything else happens and whatever
+    /// the state of the pods is: a reference to a pod costs the data when that pod is gone (S5). `true` if there are none
+    /// left to the set.
+    pub(super) fn secure_claims(&mut self) -> bool {
+        let (set, view) = (self.set(), self.view);
+        let mut chains = Vec::new();
+        let mut is_free = true;
+        for claim in view.claims.values().filter(|claim| !claim.owners.is_empty() && !claim.terminating) {
+            let Some(ordinal) = set.slot_of_claim(claim.name) else { continue };
+            is_free &= claim.owners.iter().all(|owner| owner.uid != set.uid.0);
+            let owners = claims::owners(set, claim, ordinal, self.pods.get(&ordinal).copied());
+            if let Some(wanted) = owners.write.filter(|wanted| claims::is_urgent(claim, wanted)) {
+                chains.push(vec![claims::set_owners(ordinal, claim, &wanted)]);
+                self.notes.extend(owners.note);
+                self.secured.insert(claim.name);
+            }
+        }
+        if !chains.is_empty() {
+            self.batches.push(chains);
+        }
+        is_free
+    }
+
+    /// Takes the finalizer off that holds the set until its claims are as its policy says; `is_free` if no claim names the
+    /// set as an owner.
+    pub(super) fn release_set(&self, is_free: bool) -> Option<Action> {
+        let set = self.set();
+        if !set.is_held_for_claims() || !(is_free || set.retention.when_deleted == Retention::Delete) {
+            return None;
+        }
+        let target = set.target();
+        let mut metadata = target.patch_metadata();
+        let rest: Vec<_> = set.finalizers.iter().filter(|held| *held != RETENTION_FINALIZER).collect();
+        metadata["finalizers"] = if rest.is_empty() { Value::Null } else { json!(rest) };
+        Some(Action::ReleaseSet { set: target, patch: json!({"metadata": metadata}) })
     }
 
     /// Fills and mends the slots; `true` if the pass may go on to scaling down.
@@ -116,6 +165,9 @@ impl<'v, 'a> Walk<'v, 'a> {
 
     /// In an ordered set: what is not done for a pod or slot because a slot blocks.
     fn note_blocked(&mut self, ordinal: Ordinal, by: Ordinal) {
+        if self.leaving.contains(&ordinal) {
+            return;
+        }
         let set = self.set();
         let step = match self.pods.get(&ordinal) {
             None => Step::Create(ordinal),
@@ -133,11 +185,10 @@ impl<'v, 'a> Walk<'v, 'a> {
     /// Whether the rolling update is to replace a slot's pod, sooner or later.
     pub(super) fn is_due_for_update(&self, ordinal: Ordinal, pod: &PodFacts<'_>) -> bool {
         let set = self.set();
-        let lowest = match &set.update_strategy {
-            UpdateStrategy::OnDelete => return false,
-            UpdateStrategy::RollingUpdate(block) => block.as_ref().map_or(0, |block| block.partition),
-        };
-        pod.revision != self.choice.update && ordinal.0 >= set.start.saturating_add(lowest)
+        match &set.update_strategy {
+            UpdateStrategy::OnDelete => false,
+            UpdateStrategy::RollingUpdate(_) => pod.revision != self.choice.update && ordinal >= set.lowest_to_update(),
+        }
     }
 
     /// Ordered: one chain after the other. Parallel: 1, 2, 4, … at once, so that what fails for one fails for few.
@@ -155,6 +206,9 @@ impl<'v, 'a> Walk<'v, 'a> {
     /// The per-slot procedure (section 2.6).
     fn slot(&mut self, ordinal: Ordinal) -> Slot {
         let Some(pod) = self.pods.get(&ordinal).copied() else { return Slot::Blocks(self.fill(ordinal)) };
+        if self.leaving.contains(&ordinal) {
+            return Slot::Blocks(Vec::new());
+        }
         if pod.has_ended() {
             return Slot::Blocks(self.replace(ordinal, pod));
         }
@@ -171,7 +225,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         }
         if let Some(on) = self.unsettled(ordinal, pod) {
             self.wait(Step::Settle(ordinal), on);
-            if self.is_ordered() {
+            if self.is_ordered() && !meta::mutants::is_on("next-pod-before-last-is-ready") {
                 return Slot::Blocks(actions);
             }
         }
@@ -195,11 +249,14 @@ impl<'v, 'a> Walk<'v, 'a> {
 
     /// Why a pod is not yet what an ordered set waits for (C-47).
     fn unsettled(&self, ordinal: Ordinal, pod: &PodFacts<'_>) -> Option<Fact> {
-        if pod.terminating {
+        if pod.terminating || self.leaving.contains(&ordinal) {
             return Some(Fact::Terminating(ordinal));
         }
         if !pod.is_ready() {
             return Some(Fact::NotReady(ordinal));
+        }
+        if meta::mutants::is_on("min-ready-is-ignored") {
+            return None;
         }
         let from = pod.available_from(self.set().min_ready_secs)?;
         (from > self.now).then_some(Fact::NotAvailable(ordinal, from))
@@ -234,8 +291,8 @@ impl<'v, 'a> Walk<'v, 'a> {
                 return Vec::new();
             }
         };
-        let (revision, template) = self.revision_for_new(ordinal);
-        let body = pod::pod(set, ordinal, &revision, &template);
+        let revision = self.revision_for_new(ordinal).to_owned();
+        let body = pod::pod(set, ordinal, &revision, &self.template_for_new(ordinal));
         chain.push(Action::CreatePod { ordinal, name, revision, body });
         self.wait(Step::Settle(ordinal), Fact::Missing(ordinal));
         chain
@@ -259,32 +316,38 @@ impl<'v, 'a> Walk<'v, 'a> {
         Ok(actions)
     }
 
+    /// The write that a claim's owners need. That another controller keeps the policy from being followed is told while
+    /// a pod is made or starts, not of every pod for ever (C-68).
     fn claim_owners(&mut self, ordinal: Ordinal, name: &str, pod: Option<&PodFacts<'_>>) -> Option<Action> {
-        let set = self.set();
-        let claim = self.view.claims.get(name)?;
-        match claims::owners(set, claim, pod, &set.pod_name(ordinal)) {
-            Owners::Keep => None,
-            Owners::Write(owners, note) => {
-                self.notes.extend(note);
-                Some(claims::set_owners(ordinal, claim, &owners))
-            }
+        let view = self.view;
+        let claim = view.claims.get(name)?;
+        if self.secured.contains(name) {
+            return None;
         }
+        let owners = claims::owners(view.set, claim, ordinal, pod);
+        if owners.write.is_some() || pod.is_none_or(|pod| pod.phase == Phase::Pending) {
+            self.notes.extend(owners.note);
+        }
+        owners.write.map(|wanted| claims::set_owners(ordinal, claim, &wanted))
     }
 
-    /// The revision and the template of a new pod (C-44).
-    fn revision_for_new(&self, ordinal: Ordinal) -> (String, Value) {
+    /// The name of the revision that a pod of a slot is made from (C-44). Where rollouts are healed an absent
+    /// `rollingUpdate` counts like one that says nothing: else a broken pod could come back as it was (C-45).
+    pub(super) fn revision_for_new(&self, ordinal: Ordinal) -> &'v str {
         let set = self.set();
-        let on_current = match &set.update_strategy {
-            UpdateStrategy::OnDelete => false,
-            UpdateStrategy::RollingUpdate(None) => {
-                ordinal.0 < set.start.saturating_add(set.status.current_replicas.max(0))
-            }
-            UpdateStrategy::RollingUpdate(Some(block)) => ordinal.0 < set.start.saturating_add(block.partition),
+        let first_updated = match &set.update_strategy {
+            UpdateStrategy::OnDelete => set.start,
+            UpdateStrategy::RollingUpdate(None) if self.wishes.heal == HealRollout::NeverReady => set.start,
+            UpdateStrategy::RollingUpdate(None) => set.start.saturating_add(set.status.current_replicas.max(0)),
+            UpdateStrategy::RollingUpdate(Some(block)) => set.start.saturating_add(block.partition),
         };
-        match &self.choice.current_template {
-            Some(template) if on_current => (self.choice.current.clone(), template.clone()),
-            Some(_) | None => (self.choice.update.clone(), template_of(&set.data.value).unwrap_or_else(|| json!({}))),
-        }
+        if ordinal.0 < first_updated { &self.choice.current } else { &self.choice.update }
+    }
+
+    fn template_for_new(&self, ordinal: Ordinal) -> Value {
+        let current = self.choice.current_template.as_ref();
+        let template = current.filter(|_| self.revision_for_new(ordinal) == self.choice.current).cloned();
+        template.or_else(|| template_of(&self.set().data.value)).unwrap_or_else(|| json!({}))
     }
 
     /// Puts identity labels and claim owners of an existing pod right (C-50).
@@ -334,7 +397,8 @@ impl<'v, 'a> Walk<'v, 'a> {
         let mut deletions = Vec::new();
         for (ordinal, pod) in &condemned {
             let deletion = vec![Action::DeletePod { ordinal: *ordinal, pod: pod.target(), why: Why::ScaledDown }];
-            if self.is_ordered() && self.waits.iter().any(|wait| matches!(wait.step, Step::ScaleDown(_))) {
+            let one_at_a_time = self.is_ordered() && !meta::mutants::is_on("scale-down-all-at-once");
+            if one_at_a_time && self.waits.iter().any(|wait| matches!(wait.step, Step::ScaleDown(_))) {
                 self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(condemned[0].0));
             } else if pod.terminating {
                 self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(*ordinal));

@@ -1,24 +1,26 @@
 //! The status: counted anew from the pods, written if it differs (section 2.11).
 
+use std::collections::BTreeSet;
+
 use meta::Timestamp;
 use serde_json::{Value, json};
 
 use super::plan::Action;
 use super::revision::Choice;
-use super::view::{PodFacts, SetFacts, StatusFacts};
+use super::view::{Ordinal, PodFacts, SetFacts, StatusFacts};
 
-/// Counts the pods; those in `outdated` are about to be deleted.
+/// Counts the pods; those of the slots in `leaving` are about to be deleted.
 pub(super) fn count(
     set: &SetFacts,
     choice: &Choice,
     members: &[&PodFacts<'_>],
-    outdated: &[&str],
+    leaving: &BTreeSet<Ordinal>,
     now: Timestamp,
 ) -> StatusFacts {
     let number = |wanted: &dyn Fn(&PodFacts<'_>) -> bool| {
         i32::try_from(members.iter().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX)
     };
-    let stays = |pod: &PodFacts<'_>| !pod.terminating && !outdated.contains(&pod.name);
+    let stays = |pod: &PodFacts<'_>| !pod.terminating && !pod.ordinal.is_some_and(|ordinal| leaving.contains(&ordinal));
     let mut status = StatusFacts {
         observed_generation: set.generation,
         replicas: number(&|_| true),
@@ -43,7 +45,10 @@ pub(super) fn count(
 pub(super) fn write(set: &SetFacts, after: &StatusFacts) -> Option<Action> {
     let mut same = after.clone();
     same.collision_count = set.status.collision_count;
-    if same == set.status && after.observed_generation <= set.status.observed_generation {
+    if !meta::mutants::is_on("status-is-always-written")
+        && same == set.status
+        && after.observed_generation <= set.status.observed_generation
+    {
         return None;
     }
     let unless_zero = |count: i32| if count == 0 { Value::Null } else { json!(count) };

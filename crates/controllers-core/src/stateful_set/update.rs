@@ -20,14 +20,19 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
         }
         return;
     };
-    let (partition, share) = block.as_ref().map_or((0, None), |block| (block.partition, block.max_unavailable));
-    let lowest = set.start.saturating_add(partition.min(set.replicas));
-    let allowed = max_unavailable(share, set.replicas);
+    let lowest =
+        if meta::mutants::is_on("update-ignores-partition") { Ordinal(set.start) } else { set.lowest_to_update() };
+    let allowed = max_unavailable(block.as_ref().and_then(|block| block.max_unavailable), set.replicas);
     let mut unavailable = count_unavailable(walk);
+    let outdated: Vec<Ordinal> =
+        if meta::mutants::is_on("update-lowest-first") { outdated.into_iter().rev().collect() } else { outdated };
     for ordinal in outdated {
         let pod = walk.pods[&ordinal];
-        if ordinal.0 < lowest {
+        if ordinal < lowest {
             walk.wait(Step::Update(ordinal), Fact::Partition(ordinal));
+            continue;
+        }
+        if walk.leaving.contains(&ordinal) {
             continue;
         }
         // One that has ended is replaced already (C-42).
@@ -39,14 +44,14 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
         // set the walk over the slots has stopped before (C-75a).
         let is_broken = !walk.is_ordered() && !walk.is_available(pod);
         if !is_broken {
-            if unavailable >= allowed {
+            if unavailable >= allowed && !meta::mutants::is_on("update-ignores-budget") {
                 let on = blocker(walk, unavailable, allowed);
                 walk.wait(Step::Update(ordinal), on);
                 continue;
             }
             unavailable += 1;
         }
-        walk.outdated.push(pod.name);
+        walk.leaving.insert(ordinal);
         walk.batches.push(vec![vec![Action::DeletePod { ordinal, pod: pod.target(), why: Why::Outdated }]]);
         walk.wait(Step::Update(ordinal), Fact::Terminating(ordinal));
     }
@@ -56,10 +61,10 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
 fn blocker(walk: &Walk<'_, '_>, unavailable: i32, allowed: i32) -> Fact {
     let set = walk.set();
     let mut waiting = walk.pods.iter().rev().filter(|(ordinal, pod)| {
-        set.has_slot(**ordinal) && (pod.terminating || !walk.is_available(pod) || walk.outdated.contains(&pod.name))
+        set.has_slot(**ordinal) && (pod.terminating || !walk.is_available(pod) || walk.leaving.contains(*ordinal))
     });
     match (waiting.next(), waiting.next()) {
-        (Some((ordinal, pod)), None) if pod.terminating || walk.outdated.contains(&pod.name) => {
+        (Some((ordinal, pod)), None) if pod.terminating || walk.leaving.contains(ordinal) => {
             Fact::Terminating(*ordinal)
         }
         (Some((ordinal, _)), None) => Fact::NotReady(*ordinal),

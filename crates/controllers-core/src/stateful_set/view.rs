@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::revision::RevisionData;
+use super::wishes::HealRollout;
 use crate::words::{Target, controller_of, is_terminating, version_of};
 
 /// Label that names a pod's ControllerRevision.
@@ -135,6 +136,8 @@ pub struct SetFacts {
     pub generation: i64,
     /// Deletion has begun (C-13).
     pub deleting: bool,
+    /// `metadata.finalizers`.
+    pub finalizers: Vec<String>,
     /// `metadata.annotations`, copied to new revisions.
     pub annotations: Labels,
     /// `spec.replicas`.
@@ -245,6 +248,7 @@ impl SetFacts {
             name: metadata.name.unwrap_or_default(),
             uid: Uid(metadata.uid.unwrap_or_default()),
             generation: metadata.generation.unwrap_or_default(),
+            finalizers: metadata.finalizers.unwrap_or_default(),
             annotations: metadata.annotations.unwrap_or_default(),
             replicas: spec.replicas.unwrap_or(1).max(0),
             start: spec.ordinals.and_then(|ordinals| ordinals.start).unwrap_or(0).max(0),
@@ -277,6 +281,27 @@ impl SetFacts {
     /// The name of a slot's claim.
     pub fn claim_name(&self, template: &ClaimTemplate, ordinal: Ordinal) -> String {
         format!("{}-{}-{ordinal}", template.name, self.name)
+    }
+
+    /// The ordinal in a claim's name, if the name is one that this set gives.
+    pub fn slot_of_claim(&self, claim: &str) -> Option<Ordinal> {
+        self.claim_templates
+            .iter()
+            .find_map(|template| self.ordinal_of(claim.strip_prefix(template.name.as_str())?.strip_prefix('-')?))
+    }
+
+    /// Whether the set must not go before its claims are as its retention policy says (S5).
+    pub fn is_held_for_claims(&self) -> bool {
+        self.finalizers.iter().any(|held| held == meta::RETENTION_FINALIZER)
+    }
+
+    /// The lowest slot that a rolling update replaces: the partition counts from the first ordinal (C-75).
+    pub fn lowest_to_update(&self) -> Ordinal {
+        let partition = match &self.update_strategy {
+            UpdateStrategy::RollingUpdate(Some(block)) => block.partition.min(self.replicas),
+            UpdateStrategy::RollingUpdate(None) | UpdateStrategy::OnDelete => 0,
+        };
+        Ordinal(self.start.saturating_add(partition))
     }
 
     /// The first ordinal after the range.
@@ -422,6 +447,8 @@ pub struct PodFacts<'a> {
     pub revision: &'a str,
     /// Its pod-name label is its name (C-50).
     pub identity_matches: bool,
+    /// It was certainly never ready: no node has it, or its node says so ([`meta::EVER_READY_CONDITION`]).
+    pub never_ready: bool,
     /// Volume name and claim name of its claim volumes.
     pub claim_volumes: Vec<(&'a str, &'a str)>,
     /// Its owner references, for a release.
@@ -449,6 +476,7 @@ impl<'a> PodFacts<'a> {
             terminating: is_terminating(&pod.metadata),
             revision: label(REVISION_LABEL),
             identity_matches: label(POD_NAME_LABEL) == name,
+            never_ready: is_never_ready(pod),
             claim_volumes: volumes
                 .filter_map(|volume| {
                     Some((volume.name.as_str(), volume.persistent_volume_claim.as_ref()?.claim_name.as_str()))
@@ -505,6 +533,14 @@ impl<'a> PodFacts<'a> {
 
 fn selects(set: &SetFacts, labels: Option<&Labels>) -> bool {
     labels.map_or_else(|| set.selector.matches(&Labels::new()), |labels| set.selector.matches(labels))
+}
+
+fn is_never_ready(pod: &Pod) -> bool {
+    if pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_none_or(str::is_empty) {
+        return true;
+    }
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == meta::EVER_READY_CONDITION && condition.status == "False")
 }
 
 fn ready_since(pod: &Pod) -> Option<Timestamp> {
@@ -567,6 +603,8 @@ pub struct RevisionFacts<'a> {
     pub created: Option<Timestamp>,
     /// Its data.
     pub data: &'a Value,
+    /// Its annotations.
+    pub annotations: Option<&'a Labels>,
     /// Owner references.
     pub owners: &'a [OwnerReference],
 }
@@ -584,8 +622,14 @@ impl<'a> RevisionFacts<'a> {
             number: revision.revision.unwrap_or_default(),
             created: revision.metadata.creation_timestamp.as_ref().map(|time| time.0),
             data: &revision.data.0,
+            annotations: revision.metadata.annotations.as_ref(),
             owners: revision.metadata.owner_references.as_deref().unwrap_or_default(),
         }
+    }
+
+    /// The value of an annotation.
+    pub fn annotation(&self, key: &str) -> Option<&'a str> {
+        self.annotations?.get(key).map(String::as_str)
     }
 
     /// This state, as the precondition of a write.
@@ -601,7 +645,7 @@ pub struct View<'a> {
     pub set: &'a SetFacts,
     /// Pods that the set owns, and orphans that it would adopt.
     pub pods: Vec<PodFacts<'a>>,
-    /// Existing claims among [`wanted_claims`], by name.
+    /// Existing claims by name: those among [`wanted_claims`], and those of scaled-away ordinals that have owners.
     pub claims: BTreeMap<&'a str, ClaimFacts<'a>>,
     /// ControllerRevisions of the namespace: the set's, its orphans, and those with a name that it might give.
     pub revisions: Vec<RevisionFacts<'a>>,
@@ -609,6 +653,8 @@ pub struct View<'a> {
     pub taken: BTreeSet<&'a str>,
     /// Whether the Service that `spec.serviceName` names exists; `true` also if it names none.
     pub service_exists: bool,
+    /// Whether rollouts of sets that say nothing about it are healed.
+    pub heal_rollout: HealRollout,
 }
 
 impl<'a> View<'a> {
@@ -630,7 +676,13 @@ impl<'a> View<'a> {
         };
         let revisions =
             revisions.into_iter().map(|revision| RevisionFacts::of(revision, set)).filter(is_near).collect();
-        Self { set, pods, claims, revisions, taken, service_exists }
+        Self { set, pods, claims, revisions, taken, service_exists, heal_rollout: HealRollout::Off }
+    }
+
+    /// The view with another default for sets that say nothing about healing.
+    #[must_use]
+    pub fn with_heal_rollout(self, heal_rollout: HealRollout) -> Self {
+        Self { heal_rollout, ..self }
     }
 }
 

@@ -221,13 +221,25 @@ impl Node {
                 ..DeleteOptions::default()
             };
             let _gone = self.client.delete(&id, &options).await;
-        } else if phase == Some("Pending") && spec.containers[0].image.as_deref() != Some("broken") {
+        } else if spec.containers[0].image.as_deref() == Some("broken") {
+            let ready =
+                pod.status.iter().flat_map(|status| status.conditions.iter().flatten()).find(|c| c.type_ == "Ready");
+            if ready.is_none() {
+                let unready = |name: &str| json!({"type": name, "status": "False"});
+                let conditions = json!([unready("Ready"), unready(meta::EVER_READY_CONDITION)]);
+                let patch = Patch::Strategic(
+                    json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": conditions}}),
+                );
+                let _gone = self.client.patch(&id, Some("status"), patch, &WriteOptions::default()).await;
+            }
+        } else if phase == Some("Pending") {
             let now = meta::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             let uid = pod.metadata.uid.as_deref().unwrap();
             let octet = 1 + pod.resource_version.0 % 250;
             let ip = format!("10.1.{}.{octet}", pod.resource_version.0 / 250 % 250);
             let status = json!({"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
-                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}]});
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now},
+                    {"type": meta::EVER_READY_CONDITION, "status": "True"}]});
             let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": status}));
             let _gone = self.client.patch(&id, Some("status"), patch, &WriteOptions::default()).await;
         }

@@ -234,6 +234,7 @@ mod tests {
 
     #[test]
     fn from_the_tenth_message_of_a_group_on_they_are_folded_and_after_ten_quiet_minutes_no_longer() {
+        // C-89.
         let mut correlator = Correlator::default();
         for number in 0..9 {
             assert_eq!(counted(&correlator.handle(&happening(&number.to_string(), 0))), 1);
@@ -247,6 +248,7 @@ mod tests {
 
     #[test]
     fn an_object_may_cause_25_events_at_once_and_then_one_in_five_minutes() {
+        // C-89.
         let mut correlator = Correlator::default();
         let written = (0..40).filter(|_| correlator.handle(&happening("x", 0)) != Verdict::Drop).count();
         assert_eq!(written, 25);

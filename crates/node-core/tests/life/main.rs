@@ -434,6 +434,7 @@ fn volumes_that_fail_are_tried_again_with_longer_waits() {
 
 #[test]
 fn deletion_runs_the_hook_then_term_then_kill() {
+    // N-40.
     check(
         json!({"containers": [{"name": "c", "lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}]}),
         &format!(
@@ -532,6 +533,7 @@ fn a_later_deletion_shortens_the_grace_and_never_lengthens_it() {
 
 #[test]
 fn a_pod_removed_by_force_still_dies_before_it_is_forgotten() {
+    // N-41.
     check(
         one(),
         &format!("{RUNNING}\ngone\n@2\nexit c 137\ntorn ok"),
@@ -636,6 +638,7 @@ fn sidecars_start_before_and_end_after_the_others() {
 
 #[test]
 fn readiness_is_asked_at_once_then_early_then_each_period() {
+    // N-36.
     check(
         json!({"containers": [{"name": "c", "readinessProbe": {"periodSeconds": 1, "exec": {"command": ["x"]}}}]}),
         &format!(
@@ -943,6 +946,7 @@ fn a_container_that_died_while_the_agent_was_away_is_restarted() {
 
 #[test]
 fn after_power_loss_the_pod_is_started_again_in_place() {
+    // N-38.
     let mut world = World::new(running_pod(one()));
     let got = world.run("status\n@0\nconfirm yes\nvolumes ok\nsandbox ok\nfound c\nstarted c\nstatus");
     expect![[r#"
@@ -972,4 +976,73 @@ fn a_pod_that_has_ended_is_only_cleaned_away() {
         deleted ok -> -
     "#]]
     .assert_eq(&World::new(pod).run("@0\nstatus\ntorn ok\ndelete 0\ntorn ok\ndeleted ok"));
+}
+
+/// The condition that says whether the pod was ever ready.
+fn ever_ready(world: &mut World) -> Option<String> {
+    let conditions = world.machine.status(world.now).conditions.unwrap();
+    conditions.into_iter().find(|one| one.type_ == meta::EVER_READY_CONDITION).map(|one| one.status)
+}
+
+#[test]
+fn the_first_ready_is_remembered_for_the_life_of_the_pod() {
+    let probe = json!({"periodSeconds": 1, "failureThreshold": 1, "exec": {"command": ["x"]}});
+    let spec = json!({"containers": [{"name": "c", "readinessProbe": probe}]});
+    let mut world = World::new(pod(spec.clone()));
+    assert_eq!(ever_ready(&mut world).as_deref(), Some("False"), "from the first report on");
+    world.run(&format!("{RUNNING}\nprobe c readiness err\nstatus"));
+    assert_eq!(ever_ready(&mut world).as_deref(), Some("False"));
+    world.run("@0.01\nprobe c readiness ok");
+    assert_eq!(ever_ready(&mut world).as_deref(), Some("True"), "in the same report as the first Ready");
+    world.run("@1.01\nprobe c readiness err gone\nstatus");
+    assert_eq!(ever_ready(&mut world).as_deref(), Some("True"), "though it is not ready now");
+    let mut reported = pod(spec);
+    reported.status = Some(world.machine.status(world.now));
+    assert_eq!(ever_ready(&mut World::new(reported)).as_deref(), Some("True"), "over a restart of the agent");
+}
+
+#[test]
+fn nothing_is_said_of_the_past_of_a_pod_that_an_agent_without_the_condition_reported_on() {
+    let mut pod = running_pod(one());
+    assert_eq!(ever_ready(&mut World::new(pod.clone())).as_deref(), Some("True"), "it is ready");
+    pod.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].status = "False".to_owned();
+    assert_eq!(ever_ready(&mut World::new(pod)), None, "it may have been");
+}
+
+#[test]
+fn readiness_gates_hold_the_pod_back() {
+    // N-35: a gate without a condition counts as False.
+    let mut gated = pod(json!({"containers": [{"name": "c"}], "readinessGates": [{"conditionType": "a.b/c"}]}));
+    let ready = |pod: k8s_openapi::api::core::v1::Pod| {
+        let mut world = World::new(pod);
+        world.run(RUNNING);
+        let conditions = world.machine.status(world.now).conditions.unwrap();
+        let ready = conditions.into_iter().find(|one| one.type_ == "Ready").unwrap();
+        format!("{} {} {}", ready.status, ready.reason.unwrap_or_default(), ready.message.unwrap_or_default())
+    };
+    expect![[r#"False ReadinessGatesNotReady corresponding condition of pod readiness gate "a.b/c" does not exist."#]]
+        .assert_eq(&ready(gated.clone()));
+    for (status, expected) in [
+        (
+            "False",
+            expect![[
+                r#"False ReadinessGatesNotReady the status of pod readiness gate "a.b/c" is not "True", but False"#
+            ]],
+        ),
+        ("True", expect!["True  "]),
+    ] {
+        gated.status = serde_json::from_value(json!({"conditions": [{"type": "a.b/c", "status": status}]})).unwrap();
+        expected.assert_eq(&ready(gated.clone()));
+    }
+}
+
+#[test]
+fn a_pod_that_the_node_cannot_run_has_failed_and_says_why() {
+    // N-37.
+    let mut world = World::new(pod(one()));
+    let (reason, message) = ("OutOfcpu".to_owned(), "Node didn't have enough resource: cpu".to_owned());
+    world.machine.handle(node_core::Event::Stop(node_core::StopCause::Rejected { reason, message }), world.now);
+    let status = world.machine.status(world.now);
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("OutOfcpu")));
+    assert!(status.message.unwrap().contains("cpu"));
 }

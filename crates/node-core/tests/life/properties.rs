@@ -236,6 +236,7 @@ proptest! {
         policy in prop_oneof![Just("Always"), Just("OnFailure"), Just("Never")],
         steps in prop::collection::vec(step(), 0..120),
     ) {
+        // N-41.
         let mut node = Node::new(policy);
         node.poll();
         for step in &steps {

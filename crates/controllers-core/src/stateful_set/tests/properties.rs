@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::super::{Action, Ordinal, Plan, Why};
+use super::super::{Action, HealRollout, Ordinal, Plan, Retention, Why, keeps_claim};
 use super::world::World;
 
 /// Something that happens to the world.
@@ -21,6 +22,8 @@ enum Event {
     Gone(u8),
     Scale(u8),
     Image(u8),
+    /// A template whose pods never become ready.
+    Break,
     Partition(u8),
     Wait(u8),
     Policy(bool, bool),
@@ -52,16 +55,19 @@ struct Case {
     claims: bool,
     min_ready: i32,
     max_unavailable: i32,
+    heal: bool,
     events: Vec<Event>,
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    (any::<bool>(), any::<bool>(), prop_oneof![Just(0), Just(5)], 1..3, prop::collection::vec(event(), 0..60)).prop_map(
-        |(parallel, claims, min_ready, max_unavailable, events)| Case {
+    let min_ready = prop_oneof![Just(0), Just(5)];
+    (any::<bool>(), any::<bool>(), min_ready, 1..3, any::<bool>(), prop::collection::vec(event(), 0..60)).prop_map(
+        |(parallel, claims, min_ready, max_unavailable, heal, events)| Case {
             parallel,
             claims,
             min_ready,
             max_unavailable,
+            heal,
             events,
         },
     )
@@ -77,7 +83,13 @@ fn start(case: &Case) -> World {
     }
     spec["minReadySeconds"] = json!(case.min_ready);
     spec["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!(case.max_unavailable);
-    World::new(spec)
+    let heal_rollout = if case.heal { HealRollout::NeverReady } else { HealRollout::Off };
+    World { heal_rollout, ..World::new(spec) }
+}
+
+/// Whether a pod can become ready: those of image `broken` cannot.
+fn is_sound(pod: &Value) -> bool {
+    pod["spec"]["containers"][0]["image"] != "broken"
 }
 
 fn happen(world: &mut World, event: &Event, case: &Case) {
@@ -89,7 +101,9 @@ fn happen(world: &mut World, event: &Event, case: &Case) {
             .is_some_and(|pod| pod["status"]["phase"] != "Failed" && pod["metadata"]["deletionTimestamp"].is_null())
     };
     match event {
-        Event::Ready(ordinal) if is_alive(world, &name(ordinal)) => world.node(&name(ordinal), true, "Running"),
+        Event::Ready(ordinal) if is_alive(world, &name(ordinal)) && is_sound(&world.pods[&name(ordinal)]) => {
+            world.node(&name(ordinal), true, "Running")
+        }
         Event::NotReady(ordinal) if is_alive(world, &name(ordinal)) => world.node(&name(ordinal), false, "Running"),
         Event::Fail(ordinal) if is_alive(world, &name(ordinal)) => world.node(&name(ordinal), false, "Failed"),
         Event::Ready(_) | Event::NotReady(_) | Event::Fail(_) => {}
@@ -108,6 +122,7 @@ fn happen(world: &mut World, event: &Event, case: &Case) {
                 collect(world);
             }
         }
+        Event::Break => world.edit(|spec| spec["template"]["spec"]["containers"][0]["image"] = json!("broken")),
         Event::Scale(replicas) => world.edit(|spec| spec["replicas"] = json!(replicas)),
         Event::Image(image) => {
             world.edit(|spec| spec["template"]["spec"]["containers"][0]["image"] = json!(format!("v{image}")));
@@ -126,16 +141,24 @@ fn happen(world: &mut World, event: &Event, case: &Case) {
     }
 }
 
-/// The garbage collector: a claim goes when every owner is gone, unless a pod uses it.
+/// The garbage collector: a claim goes when every owner is gone, unless a pod uses it or the set keeps it by now (S5).
 fn collect(world: &mut World) {
+    let set = world.facts();
     let uids: Vec<String> =
         world.pods.values().map(|pod| pod["metadata"]["uid"].as_str().unwrap().to_owned()).collect();
     let pods: Vec<String> = world.pods.keys().cloned().collect();
     world.claims.retain(|name, claim| {
-        let owners = claim["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+        let owners = &claim["metadata"]["ownerReferences"];
+        let owners: Vec<OwnerReference> = serde_json::from_value(owners.clone()).unwrap_or_default();
         let absent = |uid: &str| uid != "set-1" && !uids.iter().any(|known| known == uid);
         let used = pods.iter().any(|pod| format!("data-{pod}") == *name);
-        owners.is_empty() || used || !owners.iter().all(|owner| absent(owner["uid"].as_str().unwrap()))
+        let kept = owners.iter().any(|owner| keeps_claim(&set, name, owner));
+        let stays = owners.is_empty() || used || kept || !owners.iter().all(|owner| absent(&owner.uid));
+        assert!(
+            stays || set.retention.when_scaled == Retention::Delete,
+            "data goes only where the policy says so (S5)"
+        );
+        stays
     });
 }
 
@@ -196,6 +219,11 @@ fn check_promises(world: &World, plan: &Plan, case: &Case) {
                 let partition = world.set["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_i64().unwrap_or(0);
                 assert!(i64::from(ordinal.0) >= partition, "never below the partition");
             }
+            Why::NeverReady => {
+                let conditions = &world.pods[&format!("web-{ordinal}")]["status"]["conditions"];
+                assert_ne!(conditions[1]["status"], "True", "healing never touches a pod that was ever ready");
+                assert!(case.heal);
+            }
             Why::Ended => {}
         }
     }
@@ -218,7 +246,10 @@ fn settle(world: &mut World, case: &Case) {
             if !pod["metadata"]["deletionTimestamp"].is_null() {
                 world.gone(&name);
                 collect(world);
-            } else if pod["status"]["phase"] != "Failed" && pod["status"]["conditions"][0]["status"] != "True" {
+            } else if pod["status"]["phase"] != "Failed"
+                && pod["status"]["conditions"][0]["status"] != "True"
+                && is_sound(pod)
+            {
                 world.node(&name, true, "Running");
             }
         }
@@ -232,6 +263,7 @@ proptest! {
 
     #[test]
     fn every_history_keeps_the_promises_and_settles(case in case()) {
+        // C-5, C-11, C-75e, C-84, C-96a, N-42.
         let mut world = start(&case);
         for event in &case.events {
             happen(&mut world, event, &case);
@@ -259,5 +291,38 @@ proptest! {
                 prop_assert!(world.claims.contains_key(&claim), "each slot has its claim");
             }
         }
+    }
+
+    /// A broken template, whatever came before and beside it, is healed by a good one, without a pod deleted by hand (L4).
+    #[test]
+    fn a_broken_rollout_heals_when_the_template_is_mended(
+        mut case in case(),
+        breaks in prop::collection::vec(0_usize..60, 1..4),
+        no_block in any::<bool>(),
+    ) {
+        // C-96e.
+        case.heal = true;
+        for at in breaks {
+            case.events.insert(at.min(case.events.len()), Event::Break);
+        }
+        let mut world = start(&case);
+        if no_block {
+            world.edit(|spec| spec["updateStrategy"] = json!({"type": "RollingUpdate"}));
+            case.max_unavailable = 1;
+            case.events.retain(|event| !matches!(event, Event::Partition(_)));
+        }
+        for event in &case.events {
+            happen(&mut world, event, &case);
+        }
+        happen(&mut world, &Event::Image(0), &case);
+        if !no_block {
+            happen(&mut world, &Event::Partition(0), &case);
+        }
+        settle(&mut world, &case);
+        let plan = world.plan();
+        prop_assert!(plan.is_settled(), "{plan:?}");
+        let set = world.facts();
+        prop_assert_eq!(plan.status_after.ready_replicas, set.replicas);
+        prop_assert_eq!(plan.status_after.updated_replicas, set.replicas);
     }
 }

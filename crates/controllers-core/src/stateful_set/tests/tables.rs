@@ -1,223 +1,16 @@
-//! Scenarios as text: a set, its pods, and the plan for them.
-//!
-//! `replicas=3; 0 ready@new; 1 pending`: options first, then one clause per pod: ordinal, state, and the revision
-//! (`@new` is the template's, `@old` is the current one of a running update, `@other` an unknown one).
+//! Scenarios of the planner: a set, its pods, and the plan for them.
 
-use expect_test::{Expect, expect};
+use expect_test::expect;
 use serde_json::{Value, json};
 
+use super::super::Action;
 use super::super::revision::RevisionData;
-use super::super::{Action, Plan};
-use super::world::{World, seconds};
-
-/// The world of a scenario; image `v2` is wanted, `v1` was before (if some pod is `@old`).
-fn world(text: &str) -> World {
-    let mut clauses = text.split(';').map(str::trim);
-    let mut world = World::new(World::spec(1, "v2"));
-    for option in clauses.next().unwrap().split_whitespace() {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        option_of(&mut world, key, value);
-    }
-    let old = data("v1");
-    let new = data("v2");
-    if text.contains("@old") {
-        add_revision(&mut world, "web-old", &old, 1);
-        world.set["status"]["currentRevision"] = json!("web-old");
-    }
-    let new_name = format!("web-{}", new.hash(0));
-    if text.contains('@') {
-        add_revision(&mut world, &new_name, &new, 2);
-        world.set["status"]["updateRevision"] = json!(new_name);
-    }
-    for clause in clauses.filter(|clause| !clause.is_empty()) {
-        add_pod(&mut world, clause, &new_name);
-    }
-    world
-}
-
-fn data(image: &str) -> RevisionData {
-    RevisionData::of_template(World::spec(1, image)["template"].clone())
-}
-
-fn add_revision(world: &mut World, name: &str, data: &RevisionData, number: i64) {
-    let revision = world.tick();
-    let owner =
-        json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "set-1", "controller": true}]);
-    world.revisions.insert(
-        name.to_owned(),
-        json!({
-            "metadata": {"name": name, "namespace": "default", "uid": name, "resourceVersion": revision,
-                "labels": {"app": "web"}, "ownerReferences": owner},
-            "data": data.value, "revision": number,
-        }),
-    );
-}
-
-fn option_of(world: &mut World, key: &str, value: &str) {
-    let spec = &mut world.set["spec"];
-    match key {
-        "replicas" => spec["replicas"] = json!(value.parse::<i32>().unwrap()),
-        "start" => spec["ordinals"] = json!({"start": value.parse::<i32>().unwrap()}),
-        "parallel" => spec["podManagementPolicy"] = json!("Parallel"),
-        "on-delete" => spec["updateStrategy"] = json!({"type": "OnDelete"}),
-        "no-block" => spec["updateStrategy"] = json!({"type": "RollingUpdate"}),
-        "partition" => spec["updateStrategy"]["rollingUpdate"]["partition"] = json!(value.parse::<i32>().unwrap()),
-        "max-unavailable" => {
-            let share = value.parse::<i32>().map_or_else(|_| json!(value), |count| json!(count));
-            spec["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = share;
-        }
-        "min-ready" => spec["minReadySeconds"] = json!(value.parse::<i32>().unwrap()),
-        "history" => spec["revisionHistoryLimit"] = json!(value.parse::<i32>().unwrap()),
-        "claims" => {
-            spec["volumeClaimTemplates"] =
-                json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
-        }
-        "scaled" => spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"] = json!(value),
-        "deleted" => spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] = json!(value),
-        "deleting" => world.set["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
-        "current" => world.set["status"]["currentReplicas"] = json!(value.parse::<i32>().unwrap()),
-        "claim" => {
-            let revision = world.tick();
-            let body = json!({"metadata": {"name": value, "uid": value, "resourceVersion": revision}});
-            world.claims.insert(value.to_owned(), body);
-        }
-        "claim-of-pod" => {
-            let revision = world.tick();
-            let pod = value.strip_prefix("data-").unwrap();
-            let owners =
-                json!([{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": "earlier", "controller": true}]);
-            let meta = json!({"name": value, "uid": value, "resourceVersion": revision, "ownerReferences": owners});
-            world.claims.insert(value.to_owned(), json!({"metadata": meta}));
-        }
-        "claim-of-other" => {
-            let revision = world.tick();
-            let owners =
-                json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x", "controller": true}]);
-            let meta = json!({"name": value, "uid": value, "resourceVersion": revision, "ownerReferences": owners});
-            world.claims.insert(value.to_owned(), json!({"metadata": meta}));
-        }
-        "claim-terminating" => {
-            option_of(world, "claim", value);
-            world.claims.get_mut(value).unwrap()["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        }
-        other => panic!("no such option: {other}"),
-    }
-}
-
-fn add_pod(world: &mut World, clause: &str, new_name: &str) {
-    let words: Vec<_> = clause.split_whitespace().collect();
-    let (ordinal, rest) = (words[0], &words[1..]);
-    let (state, revision) = rest[0].split_once('@').unwrap_or((rest[0], "new"));
-    let name = format!("web-{ordinal}");
-    let uid = format!("uid-{ordinal}");
-    let revision_label = match revision {
-        "new" => new_name,
-        "old" => "web-old",
-        other => other,
-    };
-    let resource_version = world.tick();
-    let mut since = world.now - jiff::SignedDuration::from_secs(1000);
-    if let Some(age) = rest.iter().find_map(|word| word.strip_prefix("for=")) {
-        since = world.now - jiff::SignedDuration::from_secs(age.parse().unwrap());
-    }
-    let phase = match state {
-        "failed" => "Failed",
-        "succeeded" => "Succeeded",
-        "pending" => "Pending",
-        _ => "Running",
-    };
-    let ready = if matches!(state, "ready" | "terminating") { "True" } else { "False" };
-    let mut pod = json!({
-        "metadata": {"name": name, "namespace": "default", "uid": uid, "resourceVersion": resource_version,
-            "labels": {"app": "web", "controller-revision-hash": revision_label,
-                "statefulset.kubernetes.io/pod-name": name, "apps.kubernetes.io/pod-index": ordinal},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "set-1",
-                "controller": true, "blockOwnerDeletion": true}]},
-        "spec": {"containers": []},
-        "status": {"phase": phase, "conditions": [
-            {"type": "Ready", "status": ready, "lastTransitionTime": seconds(since)}]},
-    });
-    if world.set["spec"]["volumeClaimTemplates"].is_array() {
-        pod["spec"]["volumes"] =
-            json!([{"name": "data", "persistentVolumeClaim": {"claimName": format!("data-{name}")}}]);
-    }
-    for word in &rest[1..] {
-        match *word {
-            "orphan" => pod["metadata"]["ownerReferences"] = Value::Null,
-            "foreign" => pod["metadata"]["ownerReferences"][0]["uid"] = json!("other"),
-            "unlabelled" => pod["metadata"]["labels"]["app"] = json!("other"),
-            "misnamed" => pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] = json!("x"),
-            "terminating" => pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
-            "young" => pod["metadata"]["creationTimestamp"] = json!(seconds(world.now)),
-            "no-volumes" => pod["spec"]["volumes"] = json!([]),
-            word => assert!(word.starts_with("for="), "no such word: {word}"),
-        }
-    }
-    if state == "terminating" {
-        pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    }
-    world.pods.insert(name, pod);
-}
-
-/// The plan as text, without the status; the names of revisions shortened.
-fn show(plan: &Plan) -> String {
-    let new_name = format!("web-{}", data("v2").hash(0));
-    let mut lines = Vec::new();
-    for action in &plan.prepare {
-        lines.push(action.to_string());
-    }
-    for (index, batch) in plan.batches.iter().enumerate() {
-        for chain in batch {
-            let chain: Vec<_> = chain.iter().map(ToString::to_string).collect();
-            lines.push(format!("{}. {}", index + 1, chain.join(", ")));
-        }
-    }
-    for action in &plan.tidy {
-        lines.push(action.to_string());
-    }
-    for wait in &plan.waits {
-        lines.push(format!("{} waits: {}", wait.step, wait.on));
-    }
-    for note in &plan.notes {
-        lines.push(format!("{:?} {}: {}", note.tone, note.reason, note.message));
-    }
-    if let Some(at) = plan.look_again {
-        lines.push(format!("look again at {at}"));
-    }
-    if plan.retry {
-        lines.push("retry".to_owned());
-    }
-    lines.join("\n").replace(&new_name, "new").replace("web-old", "old")
-}
-
-#[track_caller]
-fn check(text: &str, expected: Expect) {
-    let world = world(text);
-    let plan = world.plan();
-    assert_eq!(plan, world.plan(), "planning twice gives the same plan");
-    expected.assert_eq(&show(&plan));
-}
-
-/// The status after the plan, as text.
-#[track_caller]
-fn check_status(text: &str, expected: Expect) {
-    let s = world(text).plan().status_after;
-    let new_name = format!("web-{}", data("v2").hash(0));
-    let text = format!(
-        "replicas={} ready={} available={} current={}@{} updated={}@{}",
-        s.replicas,
-        s.ready_replicas,
-        s.available_replicas,
-        s.current_replicas,
-        s.current_revision,
-        s.updated_replicas,
-        s.update_revision
-    );
-    expected.assert_eq(&text.replace(&new_name, "new").replace("web-old", "old"));
-}
+use super::scenario::{add_revision, check, check_status, data, show, world};
+use super::world::World;
 
 #[test]
 fn a_new_set_gets_its_revision_and_its_first_pod() {
+    // C-37.
     check(
         "replicas=3",
         expect![[r#"
@@ -231,6 +24,7 @@ fn a_new_set_gets_its_revision_and_its_first_pod() {
 
 #[test]
 fn waits_while_a_lower_ordinal_is_pending() {
+    // C-47.
     check(
         "replicas=3; 0 ready@new; 1 pending",
         expect![[r#"
@@ -251,6 +45,7 @@ fn creates_the_next_slot_when_all_below_are_ready() {
 
 #[test]
 fn a_missing_lower_slot_is_filled_although_a_higher_pod_is_broken() {
+    // C-48.
     check(
         "replicas=3; 1 running@new; 2 ready@new",
         expect![[r#"
@@ -261,6 +56,7 @@ fn a_missing_lower_slot_is_filled_although_a_higher_pod_is_broken() {
 
 #[test]
 fn claims_come_before_the_pod_and_existing_ones_are_used() {
+    // C-43, C-60, C-67.
     check(
         "replicas=2 claims",
         expect![[r#"
@@ -289,6 +85,7 @@ fn claims_come_before_the_pod_and_existing_ones_are_used() {
 
 #[test]
 fn a_terminating_claim_holds_the_slot() {
+    // C-46.
     check(
         "replicas=1 claims claim-terminating=data-web-0",
         expect![[r#"
@@ -301,6 +98,7 @@ fn a_terminating_claim_holds_the_slot() {
 
 #[test]
 fn a_claim_of_an_earlier_pod_holds_the_slot_only_if_the_policy_deletes() {
+    // C-62.
     check(
         "replicas=1 claims scaled=Delete claim-of-pod=data-web-0",
         expect![[r#"
@@ -311,14 +109,16 @@ fn a_claim_of_an_earlier_pod_holds_the_slot_only_if_the_policy_deletes() {
     check(
         "replicas=1 claims scaled=Retain claim-of-pod=data-web-0",
         expect![[r#"
-        create revision new
-        1. set owners of claim data-web-0, create 0 @new
-        settle 0 waits: 0 does not exist"#]],
+            create revision new
+            1. set owners of claim data-web-0
+            2. create 0 @new
+            settle 0 waits: 0 does not exist"#]],
     );
 }
 
 #[test]
 fn minimum_ready_time_paces_creation() {
+    // C-7, C-39, C-47.
     check(
         "replicas=2 min-ready=30; 0 ready@new for=10",
         expect![[r#"
@@ -343,11 +143,13 @@ fn minimum_ready_time_paces_creation() {
 
 #[test]
 fn a_terminating_slot_is_waited_for() {
+    // C-47, N-42.
     check("replicas=3; 0 ready@new; 1 terminating@new; 2 ready@new", expect!["settle 1 waits: 1 is terminating"]);
 }
 
 #[test]
 fn an_ended_pod_is_deleted_and_nothing_else_happens_in_order() {
+    // C-42.
     check(
         "replicas=3; 0 ready@new; 1 failed@new",
         expect![[r#"
@@ -389,6 +191,7 @@ fn a_parallel_set_fills_all_slots_in_growing_batches() {
 
 #[test]
 fn scale_down_goes_highest_first_one_at_a_time() {
+    // C-35, C-54.
     check(
         "replicas=1; 0 ready@new; 1 ready@new; 2 ready@new",
         expect![[r#"
@@ -413,6 +216,7 @@ fn scale_down_goes_highest_first_one_at_a_time() {
 
 #[test]
 fn a_broken_top_pod_can_be_scaled_away_but_not_one_above_another_broken_one() {
+    // C-40, C-55.
     check(
         "replicas=1; 0 ready@new; 1 ready@new; 2 running@new",
         expect![[r#"
@@ -431,6 +235,7 @@ fn a_broken_top_pod_can_be_scaled_away_but_not_one_above_another_broken_one() {
 
 #[test]
 fn a_parallel_set_scales_down_all_at_once_whatever_their_health() {
+    // C-56.
     check(
         "replicas=1 parallel; 0 running@new; 1 running@new; 2 ready@new",
         expect![[r#"
@@ -444,6 +249,7 @@ fn a_parallel_set_scales_down_all_at_once_whatever_their_health() {
 
 #[test]
 fn a_moved_range_fills_the_new_slots_before_the_old_go() {
+    // C-34, C-41.
     check(
         "replicas=2 start=2; 0 ready@new; 1 ready@new",
         expect![[r#"
@@ -464,6 +270,7 @@ fn a_moved_range_fills_the_new_slots_before_the_old_go() {
 
 #[test]
 fn retention_owners_are_written_before_a_condemned_pod_goes() {
+    // C-12.
     check(
         "replicas=1 claims scaled=Delete claim=data-web-0 claim=data-web-1; 0 ready@new; 1 ready@new",
         expect![[r#"
@@ -481,6 +288,7 @@ fn retention_owners_are_written_before_a_condemned_pod_goes() {
 
 #[test]
 fn the_update_goes_from_the_highest_ordinal_down() {
+    // C-75.
     check(
         "replicas=3; 0 ready@old; 1 ready@old; 2 ready@old",
         expect![[r#"
@@ -514,6 +322,7 @@ fn the_update_goes_from_the_highest_ordinal_down() {
 
 #[test]
 fn the_partition_holds_lower_slots_and_counts_from_the_start_ordinal() {
+    // C-75, C-97.
     check(
         "replicas=3 partition=2; 0 ready@old; 1 ready@old; 2 ready@old",
         expect![[r#"
@@ -540,6 +349,7 @@ fn the_partition_holds_lower_slots_and_counts_from_the_start_ordinal() {
 
 #[test]
 fn a_lost_pod_comes_back_at_the_revision_of_its_side_of_the_partition() {
+    // C-44, C-75f.
     check(
         "replicas=3 partition=2; 1 ready@old; 2 ready@new",
         expect![[r#"
@@ -577,6 +387,7 @@ fn a_lost_pod_comes_back_at_the_revision_of_its_side_of_the_partition() {
 
 #[test]
 fn an_update_in_order_stays_behind_a_broken_pod() {
+    // C-48, C-75a.
     check(
         "replicas=3; 0 ready@old; 1 ready@old; 2 running@other",
         expect![[r#"
@@ -588,6 +399,7 @@ fn an_update_in_order_stays_behind_a_broken_pod() {
 
 #[test]
 fn a_parallel_set_replaces_broken_outdated_pods_without_budget() {
+    // C-75a, C-75c, C-75d.
     check(
         "replicas=4 parallel max-unavailable=2; 0 running@old; 1 running@old; 2 ready@old; 3 ready@old",
         expect![[r#"
@@ -635,6 +447,7 @@ fn a_parallel_set_replaces_broken_outdated_pods_without_budget() {
 
 #[test]
 fn several_pods_update_at_once_within_the_budget() {
+    // C-39, C-75b.
     check(
         "replicas=5 max-unavailable=2; 0 ready@old; 1 ready@old; 2 ready@old; 3 ready@old; 4 ready@old",
         expect![[r#"
@@ -670,6 +483,7 @@ fn several_pods_update_at_once_within_the_budget() {
 
 #[test]
 fn on_delete_waits_for_somebody() {
+    // C-74, C-97.
     check(
         "replicas=2 on-delete; 0 ready@old; 1 ready@old",
         expect![[r#"
@@ -680,6 +494,7 @@ fn on_delete_waits_for_somebody() {
 
 #[test]
 fn orphans_are_taken_over_and_strangers_let_go_before_anything_else() {
+    // C-17, C-18, C-20.
     check(
         "replicas=2; 0 ready@new orphan; 1 ready@new",
         expect![[r#"
@@ -703,6 +518,7 @@ fn orphans_are_taken_over_and_strangers_let_go_before_anything_else() {
 
 #[test]
 fn a_wrong_name_label_is_repaired_and_wrong_volumes_are_reported() {
+    // C-50, C-51.
     check("replicas=1; 0 ready@new misnamed", expect!["1. repair 0"]);
     check(
         "replicas=2 claims claim=data-web-0; 0 ready@new no-volumes",
@@ -715,11 +531,13 @@ fn a_wrong_name_label_is_repaired_and_wrong_volumes_are_reported() {
 
 #[test]
 fn a_set_that_is_being_deleted_gets_a_status_only() {
+    // C-13, C-96.
     check("replicas=3 deleting; 0 failed@new", expect!["all waits: the set is being deleted"]);
 }
 
 #[test]
 fn the_status_counts_what_is_there() {
+    // C-77, C-78, C-79, C-80.
     check_status("replicas=3", expect!["replicas=0 ready=0 available=0 current=0@new updated=0@new"]);
     check_status(
         "replicas=3; 0 ready@new; 1 pending@new",
@@ -761,6 +579,7 @@ fn the_status_counts_what_is_there() {
 
 #[test]
 fn the_hash_is_upstreams() {
+    // A-67, A-69.
     let data = RevisionData::of_template(json!({
         "metadata": {"labels": {"app": "demo"}, "creationTimestamp": null},
         "spec": {
@@ -777,6 +596,7 @@ fn the_hash_is_upstreams() {
 
 #[test]
 fn spelled_out_zero_values_and_escapes_do_not_make_another_revision() {
+    // C-29.
     let plain = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [
         {"name": "c", "image": "i", "args": ["<&>"], "env": [{"name": "A"}],
          "livenessProbe": {"httpGet": {"port": 80, "httpHeaders": [{"name": "X", "value": ""}]}}}],
@@ -794,6 +614,7 @@ fn spelled_out_zero_values_and_escapes_do_not_make_another_revision() {
 
 #[test]
 fn a_rollback_makes_the_old_revision_the_latest_and_creates_none() {
+    // C-28.
     let mut world = world("replicas=1; 0 ready@old");
     let template = World::spec(1, "v1")["template"].clone();
     world.edit(|spec| spec["template"] = template);
@@ -805,6 +626,7 @@ fn a_rollback_makes_the_old_revision_the_latest_and_creates_none() {
 
 #[test]
 fn a_taken_name_with_other_data_raises_the_collision_count() {
+    // C-30.
     let mut world = world("replicas=1");
     let name = format!("web-{}", data("v2").hash(0));
     add_revision(&mut world, &name, &data("v9"), 1);
@@ -815,6 +637,7 @@ fn a_taken_name_with_other_data_raises_the_collision_count() {
 
 #[test]
 fn old_revisions_go_beyond_the_limit_but_never_live_ones() {
+    // C-32.
     for (limit, kept) in [(0, 0), (1, 1), (2, 2), (3, 3), (-1, 3)] {
         let mut world = world(&format!("replicas=1 history={limit}; 0 ready@old"));
         for number in 3..6 {
@@ -827,6 +650,7 @@ fn old_revisions_go_beyond_the_limit_but_never_live_ones() {
 
 #[test]
 fn pods_and_claims_carry_their_identity() {
+    // A-56, A-57, A-58, A-59, A-60, A-63, A-64, A-65, C-96f.
     let mut world = world("replicas=1 start=4 claims deleted=Delete");
     world.edit(|spec| {
         spec["template"]["spec"]["hostname"] = json!("other");
@@ -927,6 +751,7 @@ fn pods_and_claims_carry_their_identity() {
 
 #[test]
 fn the_status_of_a_settled_set_is_not_written_again() {
+    // C-76.
     let mut world = world("replicas=2; 0 ready@new; 1 ready@new");
     let plan = world.plan();
     world.obey(&plan);
@@ -936,6 +761,7 @@ fn the_status_of_a_settled_set_is_not_written_again() {
 
 #[test]
 fn a_name_with_leading_zeros_is_nobodys_slot() {
+    // C-16, C-35, C-36.
     let set = world("replicas=1").facts();
     for (name, ordinal) in [
         ("web-0", Some(0)),

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use meta::{ResourceVersion, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::{Action, Plan, SetFacts, View, plan};
+use super::super::{Action, HealRollout, Plan, SetFacts, View, plan};
 use crate::words::Target;
 
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,7 @@ pub(super) struct World {
     pub(super) revisions: BTreeMap<String, Value>,
     pub(super) revision: u64,
     pub(super) now: Timestamp,
+    pub(super) heal_rollout: HealRollout,
 }
 
 pub(super) fn seconds(at: Timestamp) -> String {
@@ -77,7 +78,7 @@ impl World {
         let pods: Vec<Pod> = self.pods.values().map(typed).collect();
         let claims: Vec<PersistentVolumeClaim> = self.claims.values().map(typed).collect();
         let revisions: Vec<ControllerRevision> = self.revisions.values().map(typed).collect();
-        look(&View::of(&set, &pods, &claims, &revisions, true))
+        look(&View::of(&set, &pods, &claims, &revisions, true).with_heal_rollout(self.heal_rollout))
     }
 
     /// Carries a plan out; every precondition must hold.
@@ -99,12 +100,9 @@ impl World {
                 body["status"] = json!({"phase": "Pending"});
                 insert(&mut self.pods, name, &body, &revision);
             }
-            Action::RenumberRevision { revision: target, number } => {
-                let found = checked(&mut self.revisions, target);
-                found["revision"] = json!(number);
-                found["metadata"]["resourceVersion"] = json!(revision);
-            }
-            Action::AdoptRevision { revision: target, patch } => {
+            Action::RenumberRevision { revision: target, patch, .. }
+            | Action::AnnotateRevision { revision: target, patch }
+            | Action::AdoptRevision { revision: target, patch } => {
                 merge(checked(&mut self.revisions, target), patch, &revision);
             }
             Action::DeleteRevision { revision: target } => {
@@ -123,9 +121,16 @@ impl World {
                 found["metadata"]["deletionTimestamp"] = json!(now);
                 found["metadata"]["resourceVersion"] = json!(revision);
             }
-            Action::WriteStatus { set, patch } => {
-                assert_eq!(set.resource_version, version(&self.set), "a status write carries the set's revision");
+            Action::WriteStatus { set, patch } | Action::ReleaseSet { set, patch } => {
+                assert_eq!(set.resource_version, version(&self.set), "a write carries the set's revision");
                 merge(&mut self.set, patch, &revision);
+            }
+            Action::RollBack { set, patch, .. } => {
+                assert_eq!(set.resource_version, version(&self.set), "a rollback carries the set's revision");
+                assert_eq!(patch["spec"]["template"]["$patch"], "replace");
+                let mut template = patch["spec"]["template"].clone();
+                template.as_object_mut().unwrap().remove("$patch");
+                self.edit(|spec| spec["template"] = template);
             }
         }
     }
@@ -135,10 +140,16 @@ impl World {
         let revision = self.tick();
         let now = seconds(self.now);
         let Some(pod) = self.pods.get_mut(name) else { return };
+        let word = |yes: bool| if yes { "True" } else { "False" };
+        let ever = ready || pod["status"]["conditions"][1]["status"] == "True";
         pod["status"] = json!({
             "phase": phase,
-            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }, "lastTransitionTime": now}],
+            "conditions": [
+                {"type": "Ready", "status": word(ready), "lastTransitionTime": now},
+                {"type": meta::EVER_READY_CONDITION, "status": word(ever)},
+            ],
         });
+        pod["spec"]["nodeName"] = json!("n1");
         pod["metadata"]["resourceVersion"] = json!(revision);
     }
 
