@@ -1,4 +1,4 @@
-//! All automation of the project, in Rust: `cargo xtask ci | tidy | statements | fuzz | demo | bench | codegen`.
+//! All automation of the project, in Rust: `cargo xtask ci | tidy | statements | sim | fuzz | demo | bench | codegen`.
 
 mod bench;
 mod build;
@@ -6,6 +6,7 @@ mod ci;
 mod codegen;
 mod demo;
 mod fuzz;
+mod sim;
 mod spelling;
 mod statements;
 mod supply;
@@ -33,6 +34,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Every statement of the StatefulSet specification, and what keeps it (docs/statements.toml)
     Statements,
+    /// The simulator: whole clusters by seed, with faults, judged
+    Sim(sim::Args),
     /// The main job on a fresh machine: three real Redis pods from YAML to ready
     Demo(demo::Args),
     /// The benchmarks; writes the table of docs/benchmarks.md
@@ -57,6 +60,7 @@ fn run(command: Command) -> Result<()> {
         Command::Tidy => ci::rules(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Statements => statements::run(),
+        Command::Sim(args) => sim::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run_all(&args),
         Command::Codegen(args) => codegen::run(&args),

@@ -161,6 +161,7 @@ impl Changes {
                 (false, false) => None,
                 (false, true) => Some(Change::Added(object)),
                 (true, true) => Some(Change::Modified(object)),
+                (true, false) if meta::mutants::is_on("exit-from-selection-is-not-told") => None,
                 (true, false) => event.previous.as_ref().map(|previous| self.left(previous, event.revision())),
             },
             // Whether the reader knew the object depends on its state before, not on its last one.

@@ -143,6 +143,9 @@ fn while_deleting(item: &Item) -> Plan {
     if item.has(ORPHAN) {
         let mut actions: Vec<_> =
             item.dependents.iter().map(|dependent| Action::ReleaseDependent { index: dependent.index }).collect();
+        if meta::mutants::is_on("orphans-are-not-released") {
+            actions = vec![item.without(ORPHAN)];
+        }
         if actions.is_empty() {
             actions.push(item.without(ORPHAN));
         }

@@ -28,6 +28,9 @@ impl Target {
 
     /// A merge patch of `metadata` that carries the preconditions; put more fields into it.
     pub fn patch_metadata(&self) -> Value {
+        if meta::mutants::is_on("patch-names-no-uid") {
+            return json!({});
+        }
         json!({"uid": self.uid.0, "resourceVersion": self.resource_version.to_string()})
     }
 }

@@ -73,8 +73,8 @@ impl Api {
         grace_period_secs: Option<i64>,
     ) -> Result<(), Status> {
         let options = DeleteOptions {
-            uid: Some(target.uid.clone()),
-            resource_version: Some(target.resource_version),
+            uid: (!meta::mutants::is_on("delete-by-name")).then(|| target.uid.clone()),
+            resource_version: (!meta::mutants::is_on("delete-by-name")).then_some(target.resource_version),
             grace_period_secs,
             propagation,
         };

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use client::Client;
 pub use controllers_core::stateful_set::HealRollout;
+use controllers_core::stateful_set::Plan;
 use informer::{Clock, EventRecorder, Informers, events};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,6 +50,32 @@ pub struct Config {
     pub resync: Duration,
     /// Whether rollouts of StatefulSets that say nothing about it are healed (docs/decisions/0016).
     pub heal_rollout: HealRollout,
+    /// Who is shown the plans.
+    pub on_plan: PlanObserver,
+}
+
+/// Is shown each plan of a StatefulSet before it is carried out; by default nobody is. For the simulator, which counts
+/// what was reached.
+#[derive(Clone, Default)]
+pub struct PlanObserver(Option<Arc<dyn Fn(&Plan) + Send + Sync>>);
+
+impl PlanObserver {
+    /// Shows each plan to `look`.
+    pub fn new(look: impl Fn(&Plan) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(look)))
+    }
+
+    pub(crate) fn show(&self, plan: &Plan) {
+        if let Some(look) = &self.0 {
+            look(plan);
+        }
+    }
+}
+
+impl std::fmt::Debug for PlanObserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PlanObserver")
+    }
 }
 
 impl Config {
@@ -61,6 +88,7 @@ impl Config {
             workers: WORKERS,
             resync: Duration::from_secs(12 * 3600),
             heal_rollout: HealRollout::Off,
+            on_plan: PlanObserver::default(),
         }
     }
 }

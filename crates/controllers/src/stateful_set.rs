@@ -77,6 +77,7 @@ struct StatefulSetController {
     services: Informer<Service>,
     queue: Arc<WorkQueue<Key>>,
     heal_rollout: HealRollout,
+    on_plan: crate::PlanObserver,
 }
 
 /// Starts the controller.
@@ -93,6 +94,7 @@ pub(crate) fn start(parts: &Parts) {
         services: parts.informers.of(),
         queue: parts.queue(),
         heal_rollout: parts.config.heal_rollout,
+        on_plan: parts.config.on_plan.clone(),
     });
 }
 
@@ -151,6 +153,7 @@ impl Controller for StatefulSetController {
     async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
         let set = self.sets.get(&key.namespace, &key.name)?;
         let plan = self.plan(&set.0);
+        self.on_plan.show(&plan);
         Some(match self.obey(&set.0, &plan, memory).await {
             Err(()) => Outcome::Failed,
             Ok(()) if plan.retry => Outcome::Failed,

@@ -260,6 +260,9 @@ impl<T: Cacheable> Inner<T> {
             }
         }
         for key in gone {
+            if meta::mutants::is_on("relist-keeps-the-gone") {
+                continue;
+            }
             self.take(&key.namespace, &key.name);
         }
         self.seen.set(revision);
@@ -310,5 +313,5 @@ impl<T: Cacheable> Inner<T> {
 }
 
 fn is_gone(error: &Status) -> bool {
-    error.code == 410
+    error.code == 410 && !meta::mutants::is_on("expired-watch-is-resumed")
 }

@@ -196,10 +196,14 @@ impl<K: Ord + Clone> WorkQueue<K> {
                 let failures = state.failures.entry(key.clone()).or_default();
                 *failures = failures.saturating_add(1);
                 let pause = self.backoff.pause(*failures);
+                if meta::mutants::is_on("failures-are-forgotten") {
+                    state.again.remove(key);
+                    return;
+                }
                 state.add_at(key.clone(), now.checked_add(pause).unwrap_or(Timestamp::MAX));
             }
         }
-        if state.again.remove(key) {
+        if state.again.remove(key) && !meta::mutants::is_on("wake-while-at-work-is-lost") {
             state.add(key.clone());
         }
         drop(state);

@@ -6,6 +6,7 @@
 
 pub mod cron;
 mod identity;
+pub mod mutants;
 pub mod placement;
 pub mod quantity;
 pub mod selector;

@@ -109,6 +109,10 @@ pub(crate) async fn tear_down(
 ) -> Done {
     let uid = pod_uid(&pod);
     let result = async {
+        if meta::mutants::is_on("gone-before-dead") {
+            let _ended = deaths.send(uid.clone()).await;
+            return Ok(());
+        }
         kill(&shared, &uid).await?;
         // A dispatcher that has ended starts nothing any more.
         let _ended = deaths.send(uid.clone()).await;

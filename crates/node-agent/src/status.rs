@@ -48,6 +48,9 @@ pub(crate) fn patch(known: &Value, wanted: &Value, uid: &Uid) -> Option<Value> {
     if !changed.is_empty() {
         status.insert("conditions".to_owned(), Value::Array(changed));
     }
+    if meta::mutants::is_on("status-by-name") {
+        return (!status.is_empty()).then(|| json!({"status": status}));
+    }
     (!status.is_empty()).then(|| json!({"metadata": {"uid": uid.0}, "status": status}))
 }
 

@@ -108,7 +108,11 @@ impl PodMachine {
         let mut machine = Self {
             uid: Uid(pod.metadata.uid.clone().unwrap_or_default()),
             settings,
-            gate: if predecessor { Gate::Predecessor } else { Gate::Ask { not_before: now } },
+            gate: if predecessor && !meta::mutants::is_on("successor-does-not-wait") {
+                Gate::Predecessor
+            } else {
+                Gate::Ask { not_before: now }
+            },
             volumes: Once::Todo,
             volumes_backoff: Backoff::step(),
             sandbox: Once::Todo,
@@ -378,8 +382,12 @@ impl PodMachine {
         }
         match self.gate {
             Gate::Ask { not_before } if not_before <= now => {
-                self.gate = Gate::Asked;
-                self.pending.push(Action::Confirm);
+                if meta::mutants::is_on("agent-starts-what-its-cache-shows") {
+                    self.gate = Gate::Open;
+                } else {
+                    self.gate = Gate::Asked;
+                    self.pending.push(Action::Confirm);
+                }
             }
             Gate::Predecessor | Gate::Ask { .. } | Gate::Asked | Gate::Open => {}
         }

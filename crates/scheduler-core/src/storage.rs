@@ -60,7 +60,9 @@ impl<'a> Storage<'a> {
             let Some(volume) = snapshot.volumes.get(&claim.volume) else {
                 return Some("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)");
             };
-            if volume.nodes.as_ref().is_some_and(|nodes| !selector_fits(nodes, node)) {
+            if !meta::mutants::is_on("pod-away-from-its-volume")
+                && volume.nodes.as_ref().is_some_and(|nodes| !selector_fits(nodes, node))
+            {
                 return Some("node(s) had volume node affinity conflict");
             }
         }

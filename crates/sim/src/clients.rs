@@ -56,6 +56,7 @@ pub fn manifest(spec: &SetSpec) -> Value {
             "replicas": spec.replicas,
             "serviceName": app,
             "minReadySeconds": spec.min_ready_secs,
+            "revisionHistoryLimit": spec.history_max,
             "podManagementPolicy": if spec.parallel { "Parallel" } else { "OrderedReady" },
             "ordinals": {"start": spec.start},
             "updateStrategy": without_nulls(strategy(spec.strategy)),
@@ -70,6 +71,10 @@ pub fn manifest(spec: &SetSpec) -> Value {
             },
         },
     });
+    if spec.heals {
+        set["metadata"]["annotations"] =
+            json!({"roadstead.dev/heal-rollout": "never-ready", "roadstead.dev/rollback-after": "30s"});
+    }
     if let Some(policy) = spec.claims {
         set["spec"]["persistentVolumeClaimRetentionPolicy"] = retention(policy);
         set["spec"]["volumeClaimTemplates"] = json!([{
@@ -240,8 +245,10 @@ impl Person {
             _ => resources::EVENTS,
         };
         let target = Collection::in_namespace(resource, NAMESPACE);
-        let list = self.client.list(&target, &Selection::default()).await?;
-        let mut events = self.client.watch(&target, &Selection::default(), list.resource_version).await?;
+        let labels = if target.resource == resources::PODS { "app=s0".to_owned() } else { String::new() };
+        let selection = Selection { labels, ..Selection::default() };
+        let list = self.client.list(&target, &selection).await?;
+        let mut events = self.client.watch(&target, &selection, list.resource_version).await?;
         let _over =
             tokio::time::timeout(Duration::from_secs(secs), async { while let Some(Ok(_)) = events.next().await {} })
                 .await;

@@ -9,7 +9,7 @@ use client::Client;
 use informer::Clock;
 use pki::{Pki, PkiRequest, ServingNames};
 use store::{Store, Writer};
-use store_core::{Key, Revision};
+use store_core::{HistoryLimits, Key, Revision};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +57,10 @@ impl Server {
     /// A sentence, if either does not start: the disk may fail on the way.
     pub async fn start(ground: &Arc<Ground>, disk: &Disk) -> Result<Arc<Self>, String> {
         let mut config = store::Config::standard();
+        // Small enough that slow watches fall out of the ring, and out of the history.
+        config.history =
+            HistoryLimits { events_min: 200, age_min: Duration::from_secs(20), events_max: 2_000, bytes_max: 8 << 20 };
+        config.watch_ring_events_max = 48;
         let begun = ground.begun;
         config.clock = store::Clock::injected(move || begun.elapsed());
         let (store, writer) = disk.open(config).map_err(|error| format!("open the store: {error}"))?;
@@ -64,7 +68,7 @@ impl Server {
         ground.violated_all(found);
         let (gone, tasks) = (CancellationToken::new(), TaskTracker::new());
         let rng = Mutex::new(Rng::of(ground.seed, &format!("disk/{}", store.revision().0)));
-        let writing = write(Arc::clone(ground), store.clone(), writer, rng);
+        let writing = write(Arc::clone(ground), store.clone(), writer, disk.clone(), rng);
         tasks.spawn(gone.clone().run_until_cancelled_owned(writing));
         let config = Config {
             pki: authority(),
@@ -117,7 +121,7 @@ impl Server {
 
 /// The store's writer: takes what has arrived, flushes, and shows the judges what was committed before anybody else
 /// can act on it.
-async fn write(ground: Arc<Ground>, store: Store, mut writer: Writer, rng: Mutex<Rng>) {
+async fn write(ground: Arc<Ground>, store: Store, mut writer: Writer, disk: Disk, rng: Mutex<Rng>) {
     let from = store.revision();
     let mut watch = match store.watch(&Key::from("/registry/"), from) {
         Ok(watch) => watch,
@@ -128,6 +132,7 @@ async fn write(ground: Arc<Ground>, store: Store, mut writer: Writer, rng: Mutex
         writer.arrival().await;
         let micros = rng.lock().unwrap_or_else(PoisonError::into_inner).below(FLUSH_MICROS_MAX);
         tokio::time::sleep(Duration::from_micros(micros)).await;
+        disk.before_flush();
         writer.step();
         loop {
             match watch.try_next_batch(256) {
@@ -150,6 +155,13 @@ fn committed(ground: &Ground, event: &Arc<store_core::Event>, last: Revision) ->
     }
     ground.trace().hash_bytes(&event.record.value);
     let found = ground.court().committed(event, ground.millis());
+    if event.record.key.0.starts_with(b"/registry/core/events/")
+        && let Some(past) = ground.court().history.newest()
+        && past.after.tree()["involvedObject"]["kind"] == "StatefulSet"
+    {
+        let reason = past.after.tree()["reason"].as_str().unwrap_or_default().to_owned();
+        ground.told(&reason);
+    }
     ground.note(format_args!("    {revision} {:?} {}", event.kind(), event.record.key));
     ground.violated_all(found);
     revision

@@ -82,6 +82,11 @@ impl Ground {
         })
     }
 
+    /// An event of a set was written.
+    pub fn told(&self, reason: &str) {
+        self.count("set event", reason);
+    }
+
     /// Virtual milliseconds since the beginning.
     pub fn millis(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)

@@ -7,6 +7,7 @@
 //! stop and everything has to come right ([`liveness`]). The same seed gives the same trace, byte for byte. What is not
 //! here: sockets, real containers, real files but the pods' own. Start with [`run::run`].
 
+pub mod branches;
 pub mod clients;
 pub mod control;
 pub mod coverage;
@@ -14,6 +15,7 @@ pub mod disk;
 pub mod ears;
 pub mod ground;
 pub mod liveness;
+pub mod mutants;
 pub mod oracle;
 pub mod process;
 pub mod replay;

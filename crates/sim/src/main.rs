@@ -4,6 +4,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+use sim::mutants;
 use sim::replay::{self, Plan};
 use sim::run::run;
 use sim::scenario::Scenario;
@@ -23,6 +28,12 @@ struct Cli {
     /// Print the whole trace of the first seed
     #[arg(long)]
     trace: bool,
+    /// Switch a known bug on
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Re-create every known bug in turn and say which seed kills it
+    #[arg(long)]
+    mutants: bool,
     /// Threads side by side
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -36,13 +47,27 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if cli.trace || !cli.without.is_empty() { one(&cli) } else { many(&cli) }
+    if cli.mutants {
+        return hunt(&cli);
+    }
+    if cli.trace || !cli.without.is_empty() || cli.mutant.is_some() { one(&cli) } else { many(&cli) }
 }
 
 fn one(cli: &Cli) -> ExitCode {
-    let scenario = Scenario::of(cli.seed).without(&cli.without);
+    let mut scenario = Scenario::of(cli.seed).without(&cli.without);
+    if let Some(name) = &cli.mutant {
+        let known = mutants::ALL.iter().find(|mutant| mutant.name == name);
+        let Some(known) = known else {
+            println!("there is no mutant {name:?}; these are known:");
+            mutants::ALL.iter().for_each(|mutant| println!("  {}", mutant.name));
+            return ExitCode::FAILURE;
+        };
+        scenario.mutant = Some(known.name);
+    }
     let (outcome, again) = (run(&scenario, true), run(&scenario, true));
-    outcome.lines.iter().for_each(|line| println!("{line}"));
+    if cli.trace {
+        outcome.lines.iter().for_each(|line| println!("{line}"));
+    }
     println!("seed {}: trace {:016x}, {} commits", cli.seed, outcome.hash, outcome.commits);
     let differ = outcome.lines.iter().zip(&again.lines).find(|(a, b)| a != b);
     if outcome.hash != again.hash {
@@ -56,6 +81,34 @@ fn one(cli: &Cli) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Seeds that a mutant may live through before it counts as alive.
+const SEEDS_MAX: u64 = 200;
+
+fn hunt(cli: &Cli) -> ExitCode {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let fates = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..cli.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some(mutant) = mutants::ALL.get(index) else { return };
+                    let fate = mutants::hunt(*mutant, cli.seed, cli.seeds.max(SEEDS_MAX));
+                    eprintln!("{}: {:?} of {} seeds", mutant.name, fate.killed, fate.played);
+                    fates.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, fate));
+                }
+            });
+        }
+    });
+    let mut fates = fates.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fates.sort_by_key(|(index, _)| *index);
+    let fates: Vec<_> = fates.into_iter().map(|(_, fate)| fate).collect();
+    print!("{}", mutants::table(&fates));
+    let alive = fates.iter().filter(|fate| fate.killed.is_none()).count();
+    println!("{} of {} killed", fates.len() - alive, fates.len());
+    if alive == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn many(cli: &Cli) -> ExitCode {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::rng::Rng;
 
 /// The moment at which every simulation begins: 2026-01-01T00:00:00Z.
-const EPOCH_SECS: i64 = 1_767_225_600;
+pub const EPOCH_SECS: i64 = 1_767_225_600;
 /// Longest single wait before the clock is read again, so that a jump is noticed.
 const SLEEP_SECS_MAX: u64 = 60;
 

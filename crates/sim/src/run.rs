@@ -42,6 +42,7 @@ pub struct Outcome {
 /// # Panics
 /// If the machine cannot make a runtime.
 pub fn run(scenario: &Scenario, keep_lines: bool) -> Outcome {
+    meta::mutants::switch_on(scenario.mutant);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -120,4 +121,5 @@ fn declare(coverage: &mut Coverage) {
     coverage.declare("fault", &Fault::NAMES);
     coverage.declare("fault", &Mishap::ALL.map(Mishap::name));
     coverage.declare("client", &Act::NAMES);
+    crate::branches::declare(coverage);
 }

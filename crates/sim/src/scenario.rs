@@ -16,6 +16,10 @@ pub struct Scenario {
     pub nodes: usize,
     /// How containers behave.
     pub temper: Temper,
+    /// The store lies on a disk that can tear what was not flushed (redb), instead of in memory.
+    pub is_on_disk: bool,
+    /// A known bug that is switched on.
+    pub mutant: Option<&'static str>,
     /// What happens when, ascending.
     pub steps: Vec<Step>,
 }
@@ -125,6 +129,10 @@ pub struct SetSpec {
     pub grace_secs: u32,
     /// Its containers do not obey.
     pub stubborn: bool,
+    /// `spec.revisionHistoryLimit`.
+    pub history_max: u32,
+    /// `roadstead.dev/heal-rollout` and `roadstead.dev/rollback-after`.
+    pub heals: bool,
 }
 
 /// `spec.updateStrategy`.
@@ -237,6 +245,14 @@ pub enum Fault {
         /// How many succeed.
         flushes: u32,
     },
+    /// The power of the store's machine fails in the middle of so many operations on its disk: what was not flushed
+    /// is kept, lost or torn.
+    PowerCut {
+        /// Operations until then.
+        operations: u32,
+        /// How long it is away.
+        millis: u64,
+    },
     /// The store's disk is full for a while.
     DiskFull {
         /// Wholly.
@@ -248,7 +264,7 @@ pub enum Fault {
 
 impl Fault {
     /// Names of all kinds, as in tables.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "kill a part",
         "kill everything",
         "squall",
@@ -260,6 +276,7 @@ impl Fault {
         "clock jump",
         "flush fails",
         "disk full",
+        "power cut",
     ];
 
     /// Its name in tables.
@@ -276,6 +293,7 @@ impl Fault {
             Self::ClockJump { .. } => "clock jump",
             Self::FlushFails { .. } => "flush fails",
             Self::DiskFull { .. } => "disk full",
+            Self::PowerCut { .. } => "power cut",
         }
     }
 }
@@ -366,7 +384,8 @@ impl Scenario {
         steps.sort_by_key(|(at, _)| *at);
         let numbered = steps.into_iter().enumerate();
         let steps = numbered.map(|(number, (at, act))| Step { number, at: Duration::from_millis(at), act }).collect();
-        Self { seed, nodes, temper, steps }
+        let is_on_disk = drawn.kinds.iter().any(|kind| Fault::NAMES[*kind] == "power cut") || seed.is_multiple_of(8);
+        Self { seed, nodes, temper, is_on_disk, mutant: None, steps }
     }
 
     /// The same script without some steps.
@@ -414,6 +433,8 @@ impl Draw {
             claims: rng.chance(500).then(|| (rng.chance(500), rng.chance(500))),
             grace_secs: if rng.chance(30) { 0 } else { small(rng, 1, 5) },
             stubborn: rng.chance(100),
+            history_max: if rng.chance(500) { small(rng, 0, 2) } else { 10 },
+            heals: rng.chance(200),
         }
     }
 
@@ -510,6 +531,7 @@ impl Draw {
                 Fault::ClockJump { part: self.part(), secs }
             }
             "flush fails" => Fault::FlushFails { flushes: small(&mut self.rng, 0, 20) },
+            "power cut" => Fault::PowerCut { operations: small(&mut self.rng, 0, 40), millis: millis / 2 },
             _ => Fault::DiskFull { wholly: self.rng.chance(500), millis },
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::Client;
 use container_runtime::{Life, Script, VirtualRuntime};
-use controllers::Controllers;
+use controllers::{Controllers, PlanObserver};
 use images::{Image, MemoryImages};
 use informer::{Clock, Informers};
 use meta::Uid;
@@ -75,7 +75,7 @@ impl World {
         let (orders, received) = mpsc::unbounded_channel();
         let world = Arc::new(Self {
             ground: Arc::clone(ground),
-            disk: Disk::default(),
+            disk: Disk::of(scenario),
             machines: machines.collect(),
             parts: Mutex::default(),
             orders,
@@ -135,7 +135,9 @@ impl World {
         let (ground, speaker) = (Arc::clone(&self.ground), Arc::clone(process));
         let clients: controllers::ClientFactory =
             Arc::new(move |user: &str| Arc::new(Wire::new(&ground, &speaker, user)) as Arc<dyn Client>);
-        let config = controllers::Config::standard(PathBuf::from("/memory/volumes"), "PEM".to_owned());
+        let mut config = controllers::Config::standard(PathBuf::from("/memory/volumes"), "PEM".to_owned());
+        let ground = Arc::clone(&self.ground);
+        config.on_plan = PlanObserver::new(move |plan| crate::branches::count(plan, &mut ground.coverage()));
         let clock: Arc<dyn Clock> = Arc::new(process.clock.clone());
         Controllers::start(clients, informers, clock, config, &process.token());
     }
@@ -189,6 +191,17 @@ impl World {
                 self.ground.weather().stall(part, resource, until);
             }
             Fault::Compact => self.compact().await,
+            Fault::PowerCut { operations, millis } => {
+                self.disk.cut_power_after(u64::from(*operations));
+                let (disk, world, millis) = (self.disk.clone(), Arc::clone(self), *millis);
+                tokio::spawn(async move {
+                    // It strikes when that much was written, or now if nothing is.
+                    tokio::time::sleep(Duration::from_millis(1500)).await;
+                    if disk.strike() {
+                        world.kill_for("server", millis);
+                    }
+                });
+            }
             Fault::Pause { part, millis } => {
                 let all = self.parts();
                 for process in all.values().filter(|one| part.is_empty() || one.name == *part) {

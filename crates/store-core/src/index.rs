@@ -317,6 +317,8 @@ impl Index {
         let key = || key.clone();
         match (expected, actual) {
             (Expected::Any, _) | (Expected::Absent, None) | (Expected::Exists, Some(_)) => Ok(()),
+            (Expected::Absent, Some(_)) if meta::mutants::is_on("create-overwrites") => Ok(()),
+            (Expected::At(_), Some(_)) if meta::mutants::is_on("last-write-wins") => Ok(()),
             (Expected::Absent, Some(revision)) => Err(TransactionError::Exists { key: key(), revision }),
             (Expected::Exists | Expected::At(_), None) => Err(TransactionError::NotFound { key: key() }),
             (Expected::At(expected), Some(actual)) if expected == actual => Ok(()),
@@ -366,6 +368,9 @@ impl Index {
     pub fn stage_compaction(&self, staged: &mut Staged, floor: Revision) {
         assert!(floor <= self.revision(), "only published history can be compacted");
         for past in self.history.iter().take_while(|past| past.revision <= floor) {
+            if meta::mutants::is_on("compaction-drops-the-living") {
+                staged.dropped.push(past.revision);
+            }
             staged.dropped.extend(past.previous);
             if past.deleted {
                 staged.dropped.push(past.revision);

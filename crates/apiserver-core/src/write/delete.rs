@@ -116,7 +116,9 @@ pub fn decide_delete(
         None => 0,
     };
     let finalizers_changed = adjust_finalizers(&mut object, propagation(def, current, options));
-    let held = !items(member(&object, "metadata"), "finalizers").is_empty() || (def.rules.deletion.is_held)(&object);
+    let finalizers = items(member(&object, "metadata"), "finalizers");
+    let held = !finalizers.is_empty() && !meta::mutants::is_on("finalizers-do-not-hold")
+        || (def.rules.deletion.is_held)(&object);
     if grace == 0 && !held {
         return Ok(Deletion::Remove(object));
     }
@@ -135,6 +137,9 @@ pub fn decide_delete(
 
 fn check_preconditions(def: &KindDef, current: &Value, options: &DeletionOptions) -> Result<(), Status> {
     let metadata = member(current, "metadata");
+    if meta::mutants::is_on("preconditions-are-ignored") {
+        return Ok(());
+    }
     let (name, uid, version) = (text(metadata, "name"), text(metadata, "uid"), text(metadata, "resourceVersion"));
     if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
         let why = format!(

@@ -26,7 +26,8 @@ pub fn plan_claim(view: &ClaimView<'_>) -> Plan {
 fn unprotect(view: &ClaimView<'_>) -> Plan {
     let claim = view.claim;
     let finalizers = claim.metadata.finalizers.as_deref().unwrap_or_default();
-    if view.in_use || !finalizers.iter().any(|finalizer| finalizer == CLAIM_PROTECTION) {
+    let in_use = view.in_use && !meta::mutants::is_on("used-claims-are-unprotected");
+    if in_use || !finalizers.iter().any(|finalizer| finalizer == CLAIM_PROTECTION) {
         return Plan::default();
     }
     let rest: Vec<_> = finalizers.iter().filter(|finalizer| *finalizer != CLAIM_PROTECTION).collect();

@@ -44,8 +44,16 @@ pub(super) fn owners(set: &SetFacts, claim: &ClaimFacts<'_>, ordinal: Ordinal, p
     // The claim of an ordinal that was scaled away and whose pod is gone gets no new owner.
     let may_get_one = set.has_slot(ordinal) || pod.is_some() || claim.owners.iter().any(is_set);
     let asked = match condemned {
-        Some(pod) if set.retention.when_scaled == Retention::Delete => Some(pod_reference(pod)),
-        _ if set.retention.when_deleted == Retention::Delete => Some(set.owner_reference()),
+        Some(pod)
+            if set.retention.when_scaled == Retention::Delete || meta::mutants::is_on("scaled-claims-go-always") =>
+        {
+            Some(pod_reference(pod))
+        }
+        _ if set.retention.when_deleted == Retention::Delete
+            || meta::mutants::is_on("deleted-sets-claims-go-always") =>
+        {
+            Some(set.owner_reference())
+        }
         _ => None,
     };
     let asked = asked.filter(|_| may_get_one);

@@ -52,7 +52,7 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
     let wishes = Wishes::of(set, view.heal_rollout);
     let members: Vec<&PodFacts<'_>> = view.pods.iter().filter(|pod| is_member(pod)).collect();
     let mut walk = Walk::new(view, &choice, &wishes, &members, now);
-    if set.deleting {
+    if set.deleting && !meta::mutants::is_on("deleted-set-goes-on") {
         return while_deleting(walk, &members);
     }
     if let Some(plan) = take_over(view) {
@@ -113,7 +113,8 @@ fn next_look(set: &SetFacts, members: &[&PodFacts<'_>], now: Timestamp) -> Optio
 
 /// Whether a pod is the set's: owned, selected, and with a name that the set gives.
 fn is_member(pod: &PodFacts<'_>) -> bool {
-    pod.owner == Owner::ThisSet && pod.selected && pod.ordinal.is_some()
+    let is_ours = pod.owner == Owner::ThisSet && pod.selected || meta::mutants::is_on("pods-of-others-are-members");
+    is_ours && pod.ordinal.is_some()
 }
 
 /// A set that is being deleted gets a status, nothing else (C-13); but a policy that was changed before its deletion is

@@ -179,7 +179,8 @@ pub(super) fn choose(view: &View<'_>) -> Choice {
     let mut collision_count = set.status.collision_count;
     let update = match history.iter().rev().find(|revision| set.data.equals(revision.data)) {
         Some(equal) => {
-            if history.last().is_some_and(|latest| latest.name != equal.name) && !set.deleting {
+            let renumbers = !meta::mutants::is_on("rollback-is-not-renumbered");
+            if renumbers && history.last().is_some_and(|latest| latest.name != equal.name) && !set.deleting {
                 actions.push(renumber(equal, number));
             }
             equal.name.to_owned()
@@ -263,8 +264,11 @@ fn body(set: &SetFacts, name: &str, number: i64) -> Value {
 /// Revisions beyond the limit that nothing uses, oldest first (C-32).
 pub(super) fn surplus(view: &View<'_>, live: &BTreeSet<&str>) -> Vec<Action> {
     let Ok(limit) = usize::try_from(view.set.history_limit) else { return Vec::new() };
-    let unused: Vec<_> =
-        history(view).into_iter().filter(|revision| !live.contains(revision.name) && !revision.terminating).collect();
+    let unused: Vec<_> = history(view)
+        .into_iter()
+        .filter(|revision| !live.contains(revision.name) || meta::mutants::is_on("live-revisions-are-surplus"))
+        .filter(|revision| !revision.terminating)
+        .collect();
     let excess = unused.len().saturating_sub(limit);
     unused[..excess].iter().map(|revision| Action::DeleteRevision { revision: revision.target() }).collect()
 }

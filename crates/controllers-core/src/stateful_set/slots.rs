@@ -272,7 +272,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         }
         if let Some(on) = self.unsettled(ordinal, pod) {
             self.wait(Step::Settle(ordinal), on);
-            if self.is_ordered() {
+            if self.is_ordered() && !meta::mutants::is_on("next-pod-before-last-is-ready") {
                 return Slot::Blocks(actions);
             }
         }
@@ -301,6 +301,9 @@ impl<'v, 'a> Walk<'v, 'a> {
         }
         if !pod.is_ready() {
             return Some(Fact::NotReady(ordinal));
+        }
+        if meta::mutants::is_on("min-ready-is-ignored") {
+            return None;
         }
         let from = pod.available_from(self.set().min_ready_secs)?;
         (from > self.now).then_some(Fact::NotAvailable(ordinal, from))
@@ -442,7 +445,8 @@ impl<'v, 'a> Walk<'v, 'a> {
         let mut deletions = Vec::new();
         for (ordinal, pod) in &condemned {
             let deletion = vec![Action::DeletePod { ordinal: *ordinal, pod: pod.target(), why: Why::ScaledDown }];
-            if self.is_ordered() && self.waits.iter().any(|wait| matches!(wait.step, Step::ScaleDown(_))) {
+            let one_at_a_time = self.is_ordered() && !meta::mutants::is_on("scale-down-all-at-once");
+            if one_at_a_time && self.waits.iter().any(|wait| matches!(wait.step, Step::ScaleDown(_))) {
                 self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(condemned[0].0));
             } else if pod.terminating {
                 self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(*ordinal));

@@ -45,7 +45,10 @@ pub(super) fn count(
 pub(super) fn write(set: &SetFacts, after: &StatusFacts) -> Option<Action> {
     let mut same = after.clone();
     same.collision_count = set.status.collision_count;
-    if same == set.status && after.observed_generation <= set.status.observed_generation {
+    if !meta::mutants::is_on("status-is-always-written")
+        && same == set.status
+        && after.observed_generation <= set.status.observed_generation
+    {
         return None;
     }
     let unless_zero = |count: i32| if count == 0 { Value::Null } else { json!(count) };

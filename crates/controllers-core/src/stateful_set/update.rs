@@ -23,9 +23,12 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
         }
         return;
     };
-    let lowest = set.lowest_to_update();
+    let lowest =
+        if meta::mutants::is_on("update-ignores-partition") { Ordinal(set.start) } else { set.lowest_to_update() };
     let allowed = max_unavailable(block.as_ref().and_then(|block| block.max_unavailable), set.replicas);
     let mut unavailable = count_unavailable(walk);
+    let outdated: Vec<Ordinal> =
+        if meta::mutants::is_on("update-lowest-first") { outdated.into_iter().rev().collect() } else { outdated };
     for ordinal in outdated {
         let Some(pod) = walk.pods.get(ordinal) else { continue };
         if ordinal < lowest {
@@ -44,7 +47,7 @@ pub(super) fn roll(walk: &mut Walk<'_, '_>) {
         // set the walk over the slots has stopped before (C-75a).
         let is_broken = !walk.is_ordered() && !walk.is_available(pod);
         if !is_broken {
-            if unavailable >= allowed {
+            if unavailable >= allowed && !meta::mutants::is_on("update-ignores-budget") {
                 let on = blocker(walk, unavailable, allowed);
                 walk.wait(Step::Update(ordinal), on);
                 continue;

@@ -222,6 +222,11 @@ impl Identity {
         }
         for source in request.volumes.values() {
             let VolumeSource::Local { path, .. } = source else { continue };
+            if let Some(home) = home_of(history, path)
+                && home != node
+            {
+                found.push(("S4", format!("{} lies on {home} and is mounted on {node}", path.display())));
+            }
             let users = self.mounted.entry(path.clone()).or_default();
             for (other, user) in users.iter().filter(|(_, user)| !self.waived.contains(user)) {
                 if other != node {
@@ -273,6 +278,24 @@ impl Identity {
         self.addresses.retain(|_, holder| *holder != pod.0);
     }
 
+    /// S4: a claim is gone; no pod that runs may use it.
+    pub fn claim_gone(&self, past: &Past, history: &History) -> Found {
+        let mut found = Found::new();
+        if past.kind != EventKind::Deleted || !past.key.starts_with("/registry/core/persistentvolumeclaims/") {
+            return found;
+        }
+        for (key, pod) in history.all("/registry/core/pods/") {
+            let volumes = pod.tree()["spec"]["volumes"].as_array();
+            let uses =
+                volumes.into_iter().flatten().any(|one| one["persistentVolumeClaim"]["claimName"] == past.after.name());
+            let runs = self.living.values().flatten().any(|one| one.uid == pod.uid() && one.has_running);
+            if uses && runs && pod.namespace() == past.after.namespace() {
+                found.push(("S4", format!("{} is gone while {key} uses it", past.key)));
+            }
+        }
+        found
+    }
+
     /// S25: a pod's object is gone; nothing of it may be left.
     pub fn committed(&mut self, past: &Arc<Past>) -> Found {
         let mut found = Found::new();
@@ -301,6 +324,13 @@ impl Identity {
 /// The living pod of a UID.
 fn find<'h>(history: &'h History, uid: &str) -> Option<&'h Arc<State>> {
     history.all("/registry/core/pods/").map(|(_, state)| state).find(|state| state.uid() == uid)
+}
+
+/// The node on which a volume's bytes lie.
+fn home_of(history: &History, path: &std::path::Path) -> Option<String> {
+    let key = format!("/registry/core/persistentvolumes/{}", path.file_name()?.to_str()?);
+    let terms = history.get(&key)?.tree()["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"].clone();
+    Some(terms[0]["matchExpressions"][0]["values"][0].as_str()?.to_owned())
 }
 
 fn name_of(history: &History, uid: &str) -> Option<String> {

@@ -10,9 +10,11 @@ pub mod revisions;
 pub mod watches;
 pub mod writes;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use client::Propagation;
 use container_runtime::SandboxStatus;
 use meta::{Status, Uid};
 use store::Store;
@@ -71,6 +73,8 @@ pub struct Court {
     /// In which order sets act.
     pub order: Order,
     writes: Writes,
+    /// UIDs of owners that were deleted so that their dependents stay.
+    orphaning: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for Court {
@@ -100,6 +104,7 @@ impl Court {
         let mut found = self.history.committed(event, millis);
         if let Some(past) = self.history.newest() {
             found.extend(self.identity.committed(past));
+            found.extend(self.identity.claim_gone(past, &self.history));
             found.extend(writes::committed(past));
             found.extend(revisions::committed(past, &self.history));
         }
@@ -109,6 +114,10 @@ impl Court {
     /// A request reached the server.
     pub fn asked(&mut self, call: &Call) -> Ticket {
         self.identity.asked(call, &self.history);
+        let orphans = call.delete.as_ref().is_some_and(|options| options.propagation == Some(Propagation::Orphan));
+        if orphans && let Some(owner) = self.history.get(&writes::key(call)) {
+            self.orphaning.insert(owner.uid().to_owned());
+        }
         let number = if call.is_write() { self.writes.begun() } else { 0 };
         Ticket { revision: self.history.revision(), number }
     }
@@ -122,7 +131,7 @@ impl Court {
         if call.is_write() {
             let alone = self.writes.ended(ticket.number);
             let is_done = answer.is_ok();
-            found.extend(writes::answered(call, &self.history, ticket.revision, alone, answer));
+            found.extend(writes::answered(call, &self.history, ticket.revision, alone, answer, &self.orphaning));
             if is_done {
                 found.extend(claims::answered(call, &self.history, ticket.revision));
                 found.extend(revisions::answered(call, &self.history, ticket.revision));

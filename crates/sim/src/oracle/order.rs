@@ -11,12 +11,13 @@ use store_core::EventKind;
 
 use super::Found;
 use super::history::{History, Past, State};
+use crate::process::EPOCH_SECS;
 use crate::wire::{Call, Verb};
 
 const PODS: &str = "/registry/core/pods/";
 const SETS: &str = "/registry/apps/statefulsets/";
-/// Times in statuses are whole seconds, so a pod may look older by almost one.
-const ROUNDING_MILLIS: u64 = 1000;
+/// Clocks of two parts, and a plan and its write, are that close to each other.
+const ROUNDING_MILLIS: u64 = 100;
 
 /// Follows the set controller's writes.
 #[derive(Debug, Default)]
@@ -89,8 +90,12 @@ impl SetAt {
 fn pod_at(past: &Past, before: Option<&PodAt>) -> PodAt {
     let tree = past.after.tree();
     let conditions = tree["status"]["conditions"].as_array();
-    let ready = conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True");
-    let since = before.and_then(|before| before.ready_since).unwrap_or(past.at_millis);
+    let condition = conditions.into_iter().flatten().find(|one| one["type"] == "Ready" && one["status"] == "True");
+    let ready = condition.is_some();
+    // The node's own time, which the controller goes by too: the write of it may have come later.
+    let since = condition.and_then(|one| one["lastTransitionTime"].as_str()?.parse::<meta::Timestamp>().ok());
+    let since = since.and_then(|since| u64::try_from(since.as_millisecond() - EPOCH_SECS * 1000).ok());
+    let since = since.or(before.and_then(|before| before.ready_since)).unwrap_or(past.at_millis);
     PodAt {
         ready_since: ready.then_some(since),
         terminating: past.after.is_terminating(),
@@ -209,7 +214,9 @@ impl Order {
             return Found::new();
         };
         let subject = Arc::clone(subject);
-        let Some((set, uid)) = controller(subject.tree()) else { return Found::new() };
+        let Some((set, uid)) = controller(subject.tree()) else {
+            return vec![("S8", format!("{call} by the set controller, and no set owns it"))];
+        };
         let base = self.pods.get(uid).copied().unwrap_or(self.began).min(effect.revision - 1);
         let found = self.judge(call.verb, history, &effect, (set, uid), base);
         self.pods.insert(uid.to_owned(), effect.revision);

@@ -26,7 +26,13 @@ impl Scope {
         let pairs = selection.fields.split(',').filter(|pair| !pair.is_empty());
         let fields: Option<Vec<_>> =
             pairs.map(|pair| pair.split_once('=').map(|(path, value)| (path.to_owned(), value.to_owned()))).collect();
-        Self { kind, prefix, fields: fields.filter(|_| selection.labels.is_empty()) }
+        let labels = selection.labels.split(',').filter(|pair| !pair.is_empty());
+        let labels: Option<Vec<_>> = labels
+            .map(|pair| pair.split_once('=').filter(|(key, _)| !key.ends_with('!')))
+            .map(|pair| pair.map(|(key, value)| (format!("metadata.labels.{key}"), value.to_owned())))
+            .collect();
+        let fields = fields.zip(labels).map(|(fields, labels)| [fields, labels].concat());
+        Self { kind, prefix, fields }
     }
 
     fn matches(&self, object: &Value) -> bool {

@@ -1,6 +1,6 @@
 //! S8, S9, S10, S14, S22: what each write may do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use client::Object;
 use meta::Status;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use store_core::EventKind;
 
 use super::Found;
-use super::history::{History, Past};
+use super::history::{History, Past, kind_prefix};
 use crate::wire::{Answer, Call, Verb};
 
 /// Writes that the server is working on.
@@ -45,7 +45,14 @@ impl Writes {
 }
 
 /// A write was answered.
-pub fn answered(call: &Call, history: &History, from: u64, alone: bool, answer: Result<Answer<'_>, &Status>) -> Found {
+pub fn answered(
+    call: &Call,
+    history: &History,
+    from: u64,
+    alone: bool,
+    answer: Result<Answer<'_>, &Status>,
+    orphaning: &BTreeSet<String>,
+) -> Found {
     let mut found = Found::new();
     match answer {
         Err(status) => {
@@ -57,11 +64,12 @@ pub fn answered(call: &Call, history: &History, from: u64, alone: bool, answer: 
         }
         Ok(answer) => {
             found.extend(names_its_object(call));
+            found.extend(hits_its_object(call, history, from));
             if let Answer::Object(object) = answer {
                 found.extend(one_winner(call, history, from, object));
             }
             if call.user.contains("garbage-collector") && call.verb == Verb::Delete {
-                found.extend(no_living_owner(call, history, from));
+                found.extend(no_living_owner(call, history, from, orphaning));
             }
         }
     }
@@ -85,6 +93,33 @@ fn names_its_object(call: &Call) -> Found {
     if named { Found::new() } else { vec![("S8", format!("{call} by {} names no UID", call.user))] }
 }
 
+/// The key of what a request is about.
+pub fn key(call: &Call) -> String {
+    let group = if call.resource.group.is_empty() { "core" } else { &call.resource.group };
+    let namespace = if call.namespace.is_empty() { String::new() } else { format!("{}/", call.namespace) };
+    format!("/registry/{group}/{}/{namespace}{}", call.resource.resource, call.name)
+}
+
+/// S8: a write that means a UID changes nothing else.
+fn hits_its_object(call: &Call, history: &History, from: u64) -> Found {
+    let meant = match (&call.delete, call.verb) {
+        (Some(options), _) => options.uid.as_ref().map(|uid| uid.0.clone()),
+        (None, Verb::Patch | Verb::Update) => call.body["metadata"]["uid"].as_str().map(str::to_owned),
+        (None, _) => None,
+    };
+    let Some(meant) = meant else { return Found::new() };
+    let key = key(call);
+    // Only what this very request did: another one may have been at work, too.
+    let mut effects = history.of_kind(kind_prefix(&key), from, history.revision()).filter(|past| past.key == key);
+    let (first, more) = (effects.next(), effects.next());
+    match (first.and_then(|past| past.before.as_ref()), more) {
+        (Some(before), None) if before.uid() != meant && call.verb == Verb::Delete => {
+            vec![("S8", format!("{call} means {meant} and hits {}", before.uid()))]
+        }
+        _ => Found::new(),
+    }
+}
+
 /// S14: a write on a revision follows exactly that revision.
 fn one_winner(call: &Call, history: &History, from: u64, object: &Object) -> Found {
     let Some(expected) = call.body["metadata"]["resourceVersion"].as_str().filter(|_| call.verb != Verb::Create) else {
@@ -102,18 +137,19 @@ fn one_winner(call: &Call, history: &History, from: u64, object: &Object) -> Fou
 }
 
 /// S9: what the garbage collector deletes has no living owner.
-fn no_living_owner(call: &Call, history: &History, from: u64) -> Found {
-    let group = if call.resource.group.is_empty() { "core" } else { &call.resource.group };
-    let kind = format!("/registry/{group}/{}/", call.resource.resource);
-    let suffix =
-        if call.namespace.is_empty() { call.name.clone() } else { format!("{}/{}", call.namespace, call.name) };
-    let key = format!("{kind}{suffix}");
+fn no_living_owner(call: &Call, history: &History, from: u64, orphaning: &BTreeSet<String>) -> Found {
+    let key = key(call);
+    let kind = kind_prefix(&key).to_owned();
     let mut effects = history.of_kind(&kind, from, history.revision()).filter(|past| past.key == key);
     let Some(effect) = effects.find(|past| past.kind == EventKind::Deleted || past.after.is_terminating()) else {
         return Found::new();
     };
     let Some(before) = &effect.before else { return Found::new() };
     let owners = before.tree()["metadata"]["ownerReferences"].as_array();
+    let orphan_of = |owner: &Value| owner["uid"].as_str().is_some_and(|uid| orphaning.contains(uid));
+    if owners.is_some_and(|owners| owners.iter().any(orphan_of)) {
+        return vec![("S9", format!("{key} is collected though its owner was deleted so that it stays"))];
+    }
     let living = owners.into_iter().flatten().filter_map(|owner| {
         let state = history.of_uid(owner["uid"].as_str()?)?;
         let finalizers = state.tree()["metadata"]["finalizers"].as_array();

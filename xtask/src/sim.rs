@@ -1,0 +1,59 @@
+//! `cargo xtask sim`: whole clusters by seed, with faults, judged; see `crates/sim`.
+
+use anyhow::Result;
+use conformance::say;
+
+use crate::build::{self, cargo, stream};
+
+/// Arguments of `sim`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How many seeds; each is played twice and must give the same trace
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Leave these steps of the one seed out, as a failure's replay says
+    #[arg(long)]
+    without: Option<String>,
+    /// Print the whole trace of the one seed
+    #[arg(long)]
+    trace: bool,
+    /// Switch a known bug on
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Re-create every known bug in turn and say which seed kills it
+    #[arg(long)]
+    mutants: bool,
+    /// Threads side by side
+    #[arg(long, default_value_t = 2)]
+    jobs: u32,
+    /// Print the table of what was reached
+    #[arg(long)]
+    coverage: bool,
+}
+
+/// Builds the simulator, optimised, and plays.
+///
+/// # Errors
+/// If a seed breaks a promise; what and how to replay it was printed then.
+pub fn run(args: &Args) -> Result<()> {
+    build::install_packages()?;
+    say("building the simulator (release; the first time takes some minutes)");
+    stream(cargo().args(["build", "--quiet", "--release", "--package", "sim"]))?;
+    let mut command = std::process::Command::new(build::target_folder().join("release/sim"));
+    command.args(["--seeds", &args.seeds.to_string(), "--seed", &args.seed.to_string()]);
+    command.args(["--jobs", &args.jobs.to_string()]);
+    for (flag, value) in [("--without", &args.without), ("--mutant", &args.mutant)] {
+        if let Some(value) = value {
+            command.args([flag, value]);
+        }
+    }
+    for (flag, is_on) in [("--trace", args.trace), ("--mutants", args.mutants), ("--coverage", args.coverage)] {
+        if is_on {
+            command.arg(flag);
+        }
+    }
+    stream(&mut command)
+}
