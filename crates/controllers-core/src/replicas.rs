@@ -1,16 +1,14 @@
 //! What controllers read of ReplicaSets.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use meta::{LabelSelector, ResourceId, SelectorError};
+use meta::LabelSelector;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::conditions::Condition;
-use crate::subject::{Kind, Labels, Subject};
+use crate::subject::{Facts, Kind, Labels, ReadError, Stored, Subject};
 
 /// What a ReplicaSet calls itself.
-pub static KIND: Kind =
-    Kind { api_version: "apps/v1", kind: "ReplicaSet", resource: ResourceId::of("apps", "v1", "replicasets") };
+pub static KIND: Kind = Kind { api_version: "apps/v1", kind: "ReplicaSet", resource: api::resources::REPLICA_SETS };
 
 /// The status fields that the planner reads and writes.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
@@ -49,25 +47,6 @@ pub struct SetFacts {
     pub status: StatusFacts,
 }
 
-/// A stored ReplicaSet that cannot be planned for.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Not the shape of a ReplicaSet.
-    #[error("read a ReplicaSet")]
-    Shape(#[from] serde_json::Error),
-    /// The selector is not understood.
-    #[error("read spec.selector")]
-    Selector(#[from] SelectorError),
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    metadata: ObjectMeta,
-    spec: RawSpec,
-    #[serde(default)]
-    status: StatusFacts,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSpec {
@@ -78,13 +57,13 @@ struct RawSpec {
     template: Value,
 }
 
-impl SetFacts {
-    /// Reads a ReplicaSet from its stored JSON.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn read(json: &[u8]) -> Result<Self, ReadError> {
-        let Raw { metadata, spec, status } = serde_json::from_slice(json)?;
+impl Facts for SetFacts {
+    fn kind() -> &'static Kind {
+        &KIND
+    }
+
+    fn read(json: &[u8]) -> Result<Self, ReadError> {
+        let Stored::<RawSpec, StatusFacts> { metadata, spec, status } = serde_json::from_slice(json)?;
         Ok(Self {
             subject: Subject::of(&KIND, metadata),
             replicas: spec.replicas.unwrap_or(1).max(0),
@@ -95,6 +74,16 @@ impl SetFacts {
         })
     }
 
+    fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    fn selector(&self) -> &LabelSelector {
+        &self.selector
+    }
+}
+
+impl SetFacts {
     /// Labels of the template.
     pub fn template_labels(&self) -> Labels {
         let labels = self.template.pointer("/metadata/labels").filter(|labels| !labels.is_null());

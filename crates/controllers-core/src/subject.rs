@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use meta::{LabelSelector, ResourceId, ResourceVersion, Timestamp, Uid};
+use meta::{LabelSelector, ResourceId, ResourceVersion, SelectorError, Timestamp, Uid};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::words::{Target, controller_of, is_terminating, version_of};
@@ -21,6 +22,52 @@ pub struct Kind {
     pub kind: &'static str,
     /// The resource it is served under.
     pub resource: ResourceId,
+}
+
+/// A stored object that cannot be planned for.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It does not have the shape of its kind.
+    #[error("read the object")]
+    Shape(#[from] serde_json::Error),
+    /// The selector is not understood.
+    #[error("read spec.selector")]
+    Selector(#[from] SelectorError),
+}
+
+/// The parts of a stored object.
+#[derive(Deserialize, Debug)]
+pub struct Stored<S, T> {
+    /// `metadata`.
+    pub metadata: ObjectMeta,
+    /// `spec`.
+    pub spec: S,
+    /// `status`.
+    #[serde(default)]
+    pub status: T,
+}
+
+/// What a controller knows of an object that it plans for.
+pub trait Facts: Sized + Send + Sync + 'static {
+    /// The kind of such objects.
+    fn kind() -> &'static Kind;
+
+    /// Reads an object from its stored JSON.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn read(json: &[u8]) -> Result<Self, ReadError>;
+
+    /// Its metadata.
+    fn subject(&self) -> &Subject;
+
+    /// The labels that make a pod (or another object) one of its own.
+    fn selector(&self) -> &LabelSelector;
+
+    /// Whether it selects an object with these labels.
+    fn selects(&self, labels: Option<&Labels>) -> bool {
+        labels.map_or_else(|| self.selector().matches(&Labels::new()), |found| self.selector().matches(found))
+    }
 }
 
 /// The metadata of the object that a plan is for.

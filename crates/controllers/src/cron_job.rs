@@ -2,31 +2,13 @@
 
 use std::sync::Arc;
 
-use controllers_core::cron_job::{CronJobFacts, Ending, JobSeen, KIND, View, plan};
+use controllers_core::cron_job::{CronJobFacts, Ending, JobSeen, View, plan};
 use controllers_core::job::JobFacts;
-use controllers_core::subject::Subject;
 use informer::{Cacheable, Change, Clock, Informer, Key, Outcome, WorkQueue};
-use meta::ResourceId;
 
 use crate::Parts;
 use crate::run::Controller;
-use crate::workload::{Desk, Facts, Known, Memory, named};
-
-impl Facts for CronJobFacts {
-    type Error = serde_json::Error;
-
-    fn resource() -> ResourceId {
-        KIND.resource.clone()
-    }
-
-    fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
-        Self::read(json)
-    }
-
-    fn subject(&self) -> &Subject {
-        &self.subject
-    }
-}
+use crate::workload::{Desk, Known, Memory, follow, named, wake_all};
 
 struct CronJobController {
     desk: Desk,
@@ -61,16 +43,13 @@ impl Controller for CronJobController {
     }
 
     fn listen(self: &Arc<Self>) {
-        let queue = Arc::clone(&self.queue);
-        self.cron_jobs.on_change(move |change| queue.add(change.key()));
+        follow(&self.cron_jobs, &self.queue);
         let this = Arc::clone(self);
         self.jobs.on_change(move |change| this.job_changed(change));
     }
 
     fn wake_all(&self) {
-        for cron_job in self.cron_jobs.list() {
-            self.queue.add(Key::new(cron_job.namespace(), cron_job.name()));
-        }
+        wake_all(&self.cron_jobs, &self.queue);
     }
 
     async fn settle(&self, key: &Key, memory: &mut Memory) -> bool {
@@ -93,7 +72,7 @@ impl CronJobController {
     fn job_changed(&self, change: &Change<Known<JobFacts>>) {
         for job in [&change.before, &change.after].into_iter().flatten() {
             let owner = job.value.0.subject.controller();
-            if let Some(key) = owner.and_then(|owner| named(&self.cron_jobs, KIND.kind, job.namespace(), owner)) {
+            if let Some(key) = owner.and_then(|owner| named(&self.cron_jobs, job.namespace(), owner)) {
                 self.queue.add(key);
             }
         }

@@ -2,33 +2,15 @@
 
 use std::sync::Arc;
 
-use controllers_core::daemon_set::{KIND, ReadError, SetFacts, View, plan};
-use controllers_core::subject::{Labels, Subject};
+use controllers_core::daemon_set::{SetFacts, View, plan};
 use controllers_core::words::controller_of;
 use informer::{Cacheable, Change, Clock, Informer, Key, Outcome, WorkQueue};
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Node, Pod};
-use meta::ResourceId;
+use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
 
 use crate::Parts;
 use crate::run::Controller;
-use crate::workload::{Desk, Facts, Known, Memory, matters, named, near_pods};
-
-impl Facts for SetFacts {
-    type Error = ReadError;
-
-    fn resource() -> ResourceId {
-        KIND.resource.clone()
-    }
-
-    fn read(json: &[u8]) -> Result<Self, ReadError> {
-        Self::read(json)
-    }
-
-    fn subject(&self) -> &Subject {
-        &self.subject
-    }
-}
+use crate::workload::{Desk, Known, Memory, follow, matters, near_pods, wake_all, wake_on_relief, wake_owner};
 
 struct DaemonSetController {
     desk: Desk,
@@ -36,6 +18,7 @@ struct DaemonSetController {
     sets: Informer<Known<SetFacts>>,
     nodes: Informer<Node>,
     pods: Informer<Pod>,
+    quotas: Informer<ResourceQuota>,
     revisions: Informer<ControllerRevision>,
     queue: Arc<WorkQueue<Key>>,
 }
@@ -48,6 +31,7 @@ pub(crate) fn start(parts: &Parts) {
         sets: parts.informers.of(),
         nodes: parts.informers.of(),
         pods: parts.informers.of(),
+        quotas: parts.informers.of(),
         revisions: parts.informers.of(),
         queue: parts.queue(),
     });
@@ -69,8 +53,8 @@ impl Controller for DaemonSetController {
     }
 
     fn listen(self: &Arc<Self>) {
-        let queue = Arc::clone(&self.queue);
-        self.sets.on_change(move |change| queue.add(change.key()));
+        follow(&self.sets, &self.queue);
+        wake_on_relief(&self.quotas, &self.sets, &self.queue);
         let this = Arc::clone(self);
         self.nodes.on_change(move |change| {
             if is_news(change) {
@@ -82,9 +66,7 @@ impl Controller for DaemonSetController {
     }
 
     fn wake_all(&self) {
-        for set in self.sets.list() {
-            self.queue.add(Key::new(set.namespace(), set.name()));
-        }
+        wake_all(&self.sets, &self.queue);
     }
 
     async fn settle(&self, key: &Key, memory: &mut Memory) -> bool {
@@ -96,7 +78,7 @@ impl Controller for DaemonSetController {
     async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
         let set = self.sets.get(&key.namespace, &key.name)?;
         let set = &set.value.0;
-        let pods = near_pods(&self.pods, &set.subject, |pod| selects(set, pod));
+        let pods = near_pods(&self.pods, set);
         let nodes = self.nodes.list();
         let near = |revision: &ControllerRevision| match controller_of(&revision.metadata) {
             Some(owner) => owner.uid == set.subject.uid.0 || revision.name().starts_with(&set.subject.name),
@@ -123,18 +105,7 @@ impl DaemonSetController {
             return;
         }
         for pod in [&change.before, &change.after].into_iter().flatten() {
-            match controller_of(&pod.metadata) {
-                Some(owner) => {
-                    if let Some(key) = named(&self.sets, KIND.kind, pod.namespace(), owner) {
-                        self.queue.add(key);
-                    }
-                }
-                None => {
-                    for set in self.sets.matching(Some(pod.namespace()), |set| selects(&set.0, pod)) {
-                        self.queue.add(Key::new(set.namespace(), set.name()));
-                    }
-                }
-            }
+            wake_owner(&self.sets, &self.queue, &pod.metadata);
         }
     }
 }
@@ -148,9 +119,4 @@ fn is_news(change: &Change<Node>) -> bool {
         }
         (Some(_), None) | (None, Some(_)) | (None, None) => true,
     }
-}
-
-fn selects(set: &SetFacts, pod: &Pod) -> bool {
-    let none = Labels::new();
-    set.selector.matches(pod.metadata.labels.as_ref().unwrap_or(&none))
 }

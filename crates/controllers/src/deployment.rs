@@ -2,33 +2,16 @@
 
 use std::sync::Arc;
 
-use controllers_core::deployment::{DeploymentFacts, KIND, ReadError, Strategy, View, plan};
-use controllers_core::replicas::{KIND as SETS, SetFacts};
-use controllers_core::subject::Subject;
+use controllers_core::deployment::{DeploymentFacts, Strategy, View, plan};
+use controllers_core::replicas::SetFacts;
+use controllers_core::subject::{Facts, Subject};
 use controllers_core::words::controller_of;
 use informer::{Cacheable, Change, Clock, Informer, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::Pod;
-use meta::ResourceId;
 
 use crate::Parts;
 use crate::run::Controller;
-use crate::workload::{Desk, Facts, Known, Memory, named};
-
-impl Facts for DeploymentFacts {
-    type Error = ReadError;
-
-    fn resource() -> ResourceId {
-        KIND.resource.clone()
-    }
-
-    fn read(json: &[u8]) -> Result<Self, ReadError> {
-        Self::read(json)
-    }
-
-    fn subject(&self) -> &Subject {
-        &self.subject
-    }
-}
+use crate::workload::{Desk, Known, Memory, follow, named, wake_all};
 
 struct DeploymentController {
     desk: Desk,
@@ -66,18 +49,26 @@ impl Controller for DeploymentController {
     }
 
     fn listen(self: &Arc<Self>) {
-        let queue = Arc::clone(&self.queue);
-        self.deployments.on_change(move |change| queue.add(change.key()));
+        follow(&self.deployments, &self.queue);
         let this = Arc::clone(self);
-        self.sets.on_change(move |change| this.set_changed(change));
+        self.sets.on_change(move |change| {
+            for set in [&change.before, &change.after].into_iter().flatten() {
+                let subject = &set.value.0.subject;
+                match subject.controller() {
+                    Some(owner) => {
+                        let key = named(&this.deployments, &subject.namespace, owner);
+                        key.into_iter().for_each(|key| this.queue.add(key));
+                    }
+                    None => this.wake_selecting(subject),
+                }
+            }
+        });
         let this = Arc::clone(self);
         self.pods.on_change(move |change| this.pod_changed(change));
     }
 
     fn wake_all(&self) {
-        for deployment in self.deployments.list() {
-            self.queue.add(Key::new(deployment.namespace(), deployment.name()));
-        }
+        wake_all(&self.deployments, &self.queue);
     }
 
     async fn settle(&self, key: &Key, memory: &mut Memory) -> bool {
@@ -113,22 +104,11 @@ impl Controller for DeploymentController {
 }
 
 impl DeploymentController {
-    fn set_changed(&self, change: &Change<Known<SetFacts>>) {
-        for set in [&change.before, &change.after].into_iter().flatten() {
-            let subject = &set.value.0.subject;
-            match subject.controller() {
-                Some(owner) => {
-                    if let Some(key) = named(&self.deployments, KIND.kind, &subject.namespace, owner) {
-                        self.queue.add(key);
-                    }
-                }
-                None => {
-                    let selects = |found: &Known<DeploymentFacts>| found.0.selector.matches(&subject.labels);
-                    for deployment in self.deployments.matching(Some(&subject.namespace), selects) {
-                        self.queue.add(Key::new(&subject.namespace, deployment.name()));
-                    }
-                }
-            }
+    /// Deployments that would take over a ReplicaSet of nobody's.
+    fn wake_selecting(&self, set: &Subject) {
+        let selects = |found: &Known<DeploymentFacts>| found.0.selects(Some(&set.labels));
+        for deployment in self.deployments.matching(Some(&set.namespace), selects) {
+            self.queue.add(Key::new(&set.namespace, deployment.name()));
         }
     }
 
@@ -139,10 +119,10 @@ impl DeploymentController {
             return;
         }
         let pod = change.newest();
-        let set = controller_of(&pod.metadata).and_then(|owner| named(&self.sets, SETS.kind, pod.namespace(), owner));
+        let set = controller_of(&pod.metadata).and_then(|owner| named(&self.sets, pod.namespace(), owner));
         let Some(set) = set.and_then(|key| self.sets.get(&key.namespace, &key.name)) else { return };
         let owner = set.value.0.subject.controller();
-        let key = owner.and_then(|owner| named(&self.deployments, KIND.kind, pod.namespace(), owner));
+        let key = owner.and_then(|owner| named(&self.deployments, pod.namespace(), owner));
         let Some(key) = key else { return };
         let is_recreate = |found: &Known<DeploymentFacts>| matches!(found.0.strategy, Strategy::Recreate);
         if self.deployments.get(&key.namespace, &key.name).is_some_and(|found| is_recreate(&found.value)) {

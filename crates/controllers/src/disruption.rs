@@ -4,36 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use controllers_core::deployment::{DeploymentFacts, KIND as DEPLOYMENT};
-use controllers_core::disruption::{BudgetFacts, KIND, ReadError, Scale, View, plan};
+use controllers_core::disruption::{BudgetFacts, Scale, View, plan};
 use controllers_core::replicas::SetFacts;
-use controllers_core::subject::Subject;
+use controllers_core::subject::Facts;
 use controllers_core::words::controller_of;
 use informer::{Cacheable, Change, Clock, Informer, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use meta::ResourceId;
 
 use crate::Parts;
 use crate::kinds::of_reference;
 use crate::run::Controller;
 use crate::stateful_set::CachedSet;
-use crate::workload::{Desk, Facts, Known, Memory, matters};
-
-impl Facts for BudgetFacts {
-    type Error = ReadError;
-
-    fn resource() -> ResourceId {
-        KIND.resource.clone()
-    }
-
-    fn read(json: &[u8]) -> Result<Self, ReadError> {
-        Self::read(json)
-    }
-
-    fn subject(&self) -> &Subject {
-        &self.subject
-    }
-}
+use crate::workload::{Desk, Known, Memory, follow, matters, wake_all};
 
 struct DisruptionController {
     desk: Desk,
@@ -77,8 +60,7 @@ impl Controller for DisruptionController {
     }
 
     fn listen(self: &Arc<Self>) {
-        let queue = Arc::clone(&self.queue);
-        self.budgets.on_change(move |change| queue.add(change.key()));
+        follow(&self.budgets, &self.queue);
         let this = Arc::clone(self);
         self.pods.on_change(move |change| this.pod_changed(change));
         let this = Arc::clone(self);
@@ -90,9 +72,7 @@ impl Controller for DisruptionController {
     }
 
     fn wake_all(&self) {
-        for budget in self.budgets.list() {
-            self.queue.add(Key::new(budget.namespace(), budget.name()));
-        }
+        wake_all(&self.budgets, &self.queue);
     }
 
     async fn settle(&self, key: &Key, memory: &mut Memory) -> bool {
@@ -102,7 +82,7 @@ impl Controller for DisruptionController {
     async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
         let budget = self.budgets.get(&key.namespace, &key.name)?;
         let budget = &budget.value.0;
-        let pods = self.pods.matching(Some(&key.namespace), |pod| budget.selects(pod));
+        let pods = self.pods.matching(Some(&key.namespace), |pod| budget.selects(pod.metadata.labels.as_ref()));
         let mut scales = BTreeMap::new();
         for owner in pods.iter().filter_map(|pod| controller_of(&pod.metadata)) {
             if !scales.contains_key(&owner.uid) {
@@ -123,7 +103,7 @@ impl DisruptionController {
             return;
         }
         for pod in [&change.before, &change.after].into_iter().flatten() {
-            self.wake(pod.namespace(), |budget| budget.0.selects(pod));
+            self.wake(pod.namespace(), |budget| budget.0.selects(pod.metadata.labels.as_ref()));
         }
     }
 

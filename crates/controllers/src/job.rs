@@ -2,38 +2,21 @@
 
 use std::sync::Arc;
 
-use controllers_core::job::{FINALIZER, JobFacts, KIND, ReadError, View, plan};
-use controllers_core::subject::{Labels, Subject};
+use controllers_core::job::{FINALIZER, JobFacts, KIND, View, plan};
 use controllers_core::words::controller_of;
 use informer::{Cacheable, Change, Clock, Informer, Key, Outcome, WorkQueue};
-use k8s_openapi::api::core::v1::Pod;
-use meta::ResourceId;
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 
 use crate::Parts;
 use crate::run::Controller;
-use crate::workload::{Desk, Facts, Known, Memory, matters, named, near_pods};
-
-impl Facts for JobFacts {
-    type Error = ReadError;
-
-    fn resource() -> ResourceId {
-        KIND.resource.clone()
-    }
-
-    fn read(json: &[u8]) -> Result<Self, ReadError> {
-        Self::read(json)
-    }
-
-    fn subject(&self) -> &Subject {
-        &self.subject
-    }
-}
+use crate::workload::{Desk, Known, Memory, follow, matters, near_pods, wake_all, wake_on_relief, wake_owner};
 
 struct JobController {
     desk: Desk,
     clock: Arc<dyn Clock>,
     jobs: Informer<Known<JobFacts>>,
     pods: Informer<Pod>,
+    quotas: Informer<ResourceQuota>,
     queue: Arc<WorkQueue<Key>>,
 }
 
@@ -44,6 +27,7 @@ pub(crate) fn start(parts: &Parts) {
         clock: Arc::clone(&parts.clock),
         jobs: parts.informers.of(),
         pods: parts.informers.of(),
+        quotas: parts.informers.of(),
         queue: parts.queue(),
     });
 }
@@ -62,16 +46,14 @@ impl Controller for JobController {
     }
 
     fn listen(self: &Arc<Self>) {
-        let queue = Arc::clone(&self.queue);
-        self.jobs.on_change(move |change| queue.add(change.key()));
+        follow(&self.jobs, &self.queue);
+        wake_on_relief(&self.quotas, &self.jobs, &self.queue);
         let this = Arc::clone(self);
         self.pods.on_change(move |change| this.pod_changed(change));
     }
 
     fn wake_all(&self) {
-        for job in self.jobs.list() {
-            self.queue.add(Key::new(job.namespace(), job.name()));
-        }
+        wake_all(&self.jobs, &self.queue);
     }
 
     async fn settle(&self, key: &Key, memory: &mut Memory) -> bool {
@@ -83,7 +65,7 @@ impl Controller for JobController {
             return self.release_orphans(key).await;
         };
         let job = &job.value.0;
-        let near = near_pods(&self.pods, &job.subject, |pod| selects(job, pod));
+        let near = near_pods(&self.pods, job);
         let view = View { job, pods: near.iter().map(|pod| &pod.value).collect() };
         let plan = plan(&view, self.clock.now());
         Some(self.desk.obey(&job.subject, &plan, memory).await)
@@ -99,18 +81,10 @@ impl JobController {
             return;
         }
         for pod in [&change.before, &change.after].into_iter().flatten() {
-            match controller_of(&pod.metadata) {
-                Some(owner) if owner.kind == KIND.kind => {
-                    let known = named(&self.jobs, KIND.kind, pod.namespace(), owner);
-                    // A Job that is gone may have left pods that still wait to be counted.
-                    self.queue.add(known.unwrap_or_else(|| Key::new(pod.namespace(), &owner.name)));
-                }
-                Some(_) => {}
-                None => {
-                    for job in self.jobs.matching(Some(pod.namespace()), |job| selects(&job.0, pod)) {
-                        self.queue.add(Key::new(job.namespace(), job.name()));
-                    }
-                }
+            wake_owner(&self.jobs, &self.queue, &pod.metadata);
+            // A Job that is gone may have left pods that still wait to be counted.
+            if let Some(owner) = controller_of(&pod.metadata).filter(|owner| owner.kind == KIND.kind) {
+                self.queue.add(Key::new(pod.namespace(), &owner.name));
             }
         }
     }
@@ -141,9 +115,4 @@ impl JobController {
         }
         failed.then_some(Outcome::Failed)
     }
-}
-
-fn selects(job: &JobFacts, pod: &Pod) -> bool {
-    let none = Labels::new();
-    job.selector.matches(pod.metadata.labels.as_ref().unwrap_or(&none))
 }

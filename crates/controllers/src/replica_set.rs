@@ -5,38 +5,20 @@ use std::sync::Arc;
 
 use controllers_core::pods;
 use controllers_core::replica_set::{View, plan};
-use controllers_core::replicas::{KIND, ReadError, SetFacts};
-use controllers_core::subject::{Labels, Subject};
-use controllers_core::words::controller_of;
+use controllers_core::replicas::SetFacts;
 use informer::{Cacheable, Change, Clock, Informer, Key, Outcome, WorkQueue};
-use k8s_openapi::api::core::v1::Pod;
-use meta::ResourceId;
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 
 use crate::Parts;
 use crate::run::Controller;
-use crate::workload::{Desk, Facts, Known, Memory, matters, named, near_pods};
-
-impl Facts for SetFacts {
-    type Error = ReadError;
-
-    fn resource() -> ResourceId {
-        KIND.resource.clone()
-    }
-
-    fn read(json: &[u8]) -> Result<Self, ReadError> {
-        Self::read(json)
-    }
-
-    fn subject(&self) -> &Subject {
-        &self.subject
-    }
-}
+use crate::workload::{Desk, Known, Memory, follow, matters, near_pods, wake_all, wake_on_relief, wake_owner};
 
 struct ReplicaSetController {
     desk: Desk,
     clock: Arc<dyn Clock>,
     sets: Informer<Known<SetFacts>>,
     pods: Informer<Pod>,
+    quotas: Informer<ResourceQuota>,
     queue: Arc<WorkQueue<Key>>,
 }
 
@@ -47,6 +29,7 @@ pub(crate) fn start(parts: &Parts) {
         clock: Arc::clone(&parts.clock),
         sets: parts.informers.of(),
         pods: parts.informers.of(),
+        quotas: parts.informers.of(),
         queue: parts.queue(),
     });
 }
@@ -65,16 +48,14 @@ impl Controller for ReplicaSetController {
     }
 
     fn listen(self: &Arc<Self>) {
-        let queue = Arc::clone(&self.queue);
-        self.sets.on_change(move |change| queue.add(change.key()));
+        follow(&self.sets, &self.queue);
+        wake_on_relief(&self.quotas, &self.sets, &self.queue);
         let this = Arc::clone(self);
         self.pods.on_change(move |change| this.pod_changed(change));
     }
 
     fn wake_all(&self) {
-        for set in self.sets.list() {
-            self.queue.add(Key::new(set.namespace(), set.name()));
-        }
+        wake_all(&self.sets, &self.queue);
     }
 
     async fn settle(&self, key: &Key, memory: &mut Memory) -> bool {
@@ -84,7 +65,7 @@ impl Controller for ReplicaSetController {
     async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
         let set = self.sets.get(&key.namespace, &key.name)?;
         let set = &set.value.0;
-        let near = near_pods(&self.pods, &set.subject, |pod| selects(set, pod));
+        let near = near_pods(&self.pods, set);
         let active = near.iter().filter(|pod| pods::is_active(pod)).count();
         let is_shrinking = active > usize::try_from(set.replicas).unwrap_or(0);
         let plan = plan(
@@ -108,18 +89,7 @@ impl ReplicaSetController {
             return;
         }
         for pod in [&change.before, &change.after].into_iter().flatten() {
-            match controller_of(&pod.metadata) {
-                Some(owner) => {
-                    if let Some(key) = named(&self.sets, KIND.kind, pod.namespace(), owner) {
-                        self.queue.add(key);
-                    }
-                }
-                None => {
-                    for set in self.sets.matching(Some(pod.namespace()), |set| selects(&set.0, pod)) {
-                        self.queue.add(Key::new(set.namespace(), set.name()));
-                    }
-                }
-            }
+            wake_owner(&self.sets, &self.queue, &pod.metadata);
         }
     }
 
@@ -137,11 +107,4 @@ impl ReplicaSetController {
         }
         by_node
     }
-}
-
-fn selects(set: &SetFacts, pod: &Pod) -> bool {
-    pod.metadata
-        .labels
-        .as_ref()
-        .map_or_else(|| set.selector.matches(&Labels::new()), |found| set.selector.matches(found))
 }

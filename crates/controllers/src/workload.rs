@@ -6,29 +6,20 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use client::{Client, DeleteOptions, Object, Propagation};
-use controllers_core::subject::Subject;
+use controllers_core::subject::{Facts, Subject};
 use controllers_core::words::{Note, controller_of, is_terminating};
 use controllers_core::writes::{Failure, Plan, Verb, Write};
 use futures::future::join_all;
-use informer::{Cacheable, EventRecorder, Informer, Kinded, Outcome};
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use meta::{Reason, ResourceId, Status, Timestamp};
+use informer::{Cacheable, Change, EventRecorder, Informer, Key, Kinded, Outcome, WorkQueue};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, ResourceQuota};
+use k8s_openapi::apimachinery::pkg::api::resource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use meta::{Quantity, Reason, ResourceId, Status, Timestamp};
 use serde::de::Error as _;
 
 use crate::Parts;
 use crate::act::{Api, record, record_news};
 use crate::seen::{Effect, Unseen};
-
-/// Facts about an object, read from its stored JSON.
-pub(crate) trait Facts: Sized + Send + Sync + 'static {
-    /// Why an object cannot be read.
-    type Error: std::error::Error;
-
-    fn resource() -> ResourceId;
-    fn read(json: &[u8]) -> Result<Self, Self::Error>;
-    fn subject(&self) -> &Subject;
-}
 
 /// Facts in a cache.
 #[derive(Debug)]
@@ -65,7 +56,7 @@ impl<T: Facts> Cacheable for Known<T> {
 
 impl<T: Facts> Kinded for Known<T> {
     fn resource() -> ResourceId {
-        T::resource()
+        T::kind().resource.clone()
     }
 }
 
@@ -250,23 +241,75 @@ pub(crate) fn reference(subject: &Subject) -> ObjectReference {
 }
 
 /// The controller that an owner reference names, if the cache knows that very object (UID).
-pub(crate) fn named<T: Cacheable>(
-    informer: &Informer<T>,
-    kind: &str,
-    namespace: &str,
-    owner: &OwnerReference,
-) -> Option<informer::Key> {
-    let known = (owner.kind == kind).then(|| informer.get(namespace, &owner.name)).flatten()?;
-    (known.uid() == owner.uid).then(|| informer::Key::new(namespace, &owner.name))
+pub(crate) fn named<T: Facts>(informer: &Informer<Known<T>>, namespace: &str, owner: &OwnerReference) -> Option<Key> {
+    let known = (owner.kind == T::kind().kind).then(|| informer.get(namespace, &owner.name)).flatten()?;
+    (known.uid() == owner.uid).then(|| Key::new(namespace, &owner.name))
 }
 
-/// Pods that a subject controls, and pods of its namespace without a controller that it selects.
-pub(crate) fn near_pods(
-    pods: &Informer<Pod>,
-    subject: &Subject,
-    selects: impl Fn(&Pod) -> bool,
-) -> Vec<Arc<informer::Cached<Pod>>> {
-    let orphan = |pod: &Pod| controller_of(&pod.metadata).is_none() && selects(pod);
+/// Notes every change of the objects themselves.
+pub(crate) fn follow<T: Facts>(informer: &Informer<Known<T>>, queue: &Arc<WorkQueue<Key>>) {
+    let queue = Arc::clone(queue);
+    informer.on_change(move |change| queue.add(change.key()));
+}
+
+/// Notes every object.
+pub(crate) fn wake_all<T: Facts>(informer: &Informer<Known<T>>, queue: &WorkQueue<Key>) {
+    for known in informer.list() {
+        queue.add(Key::new(known.namespace(), known.name()));
+    }
+}
+
+/// Notes all objects of a namespace whose quotas have more left than before: what was refused may be allowed now.
+pub(crate) fn wake_on_relief<T: Facts>(
+    quotas: &Informer<ResourceQuota>,
+    informer: &Informer<Known<T>>,
+    queue: &Arc<WorkQueue<Key>>,
+) {
+    let (informer, queue) = (informer.clone(), Arc::clone(queue));
+    quotas.on_change(move |change| {
+        if gives_room(change) {
+            for known in informer.in_namespace(change.newest().namespace()) {
+                queue.add(Key::new(known.namespace(), known.name()));
+            }
+        }
+    });
+}
+
+fn gives_room(change: &Change<ResourceQuota>) -> bool {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else { return change.after.is_none() };
+    let amount = |list: Option<&BTreeMap<String, resource::Quantity>>, name: &str| {
+        let text = list.and_then(|list| list.get(name));
+        text.and_then(|text| Quantity::parse(&text.0).ok()).unwrap_or_default()
+    };
+    let left = |quota: &ResourceQuota, name: &str| {
+        let status = quota.status.as_ref();
+        let (hard, used) = (status.and_then(|s| s.hard.as_ref()), status.and_then(|s| s.used.as_ref()));
+        hard.is_some_and(|hard| hard.contains_key(name)).then(|| amount(hard, name) - amount(used, name))
+    };
+    let limits = before.status.as_ref().and_then(|status| status.hard.as_ref());
+    limits.into_iter().flat_map(BTreeMap::keys).any(|name| {
+        let (before, after) = (left(before, name), left(after, name));
+        after.is_none_or(|after| before.is_some_and(|before| after > before))
+    })
+}
+
+/// Notes what a state of an object (a pod, a ReplicaSet) concerns: its controller, or those that would take it over.
+pub(crate) fn wake_owner<T: Facts>(informer: &Informer<Known<T>>, queue: &WorkQueue<Key>, meta: &ObjectMeta) {
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    match controller_of(meta) {
+        Some(owner) => named(informer, namespace, owner).into_iter().for_each(|key| queue.add(key)),
+        None => {
+            for known in informer.matching(Some(namespace), |known| known.0.selects(meta.labels.as_ref())) {
+                queue.add(Key::new(namespace, known.name()));
+            }
+        }
+    }
+}
+
+/// Pods that an object controls, and pods of its namespace without a controller that it selects.
+pub(crate) fn near_pods<T: Facts>(pods: &Informer<Pod>, facts: &T) -> Vec<Arc<informer::Cached<Pod>>> {
+    let subject = facts.subject();
+    let orphan = |pod: &Pod| controller_of(&pod.metadata).is_none() && facts.selects(pod.metadata.labels.as_ref());
     let mut near = pods.matching(Some(&subject.namespace), orphan);
     near.extend(pods.owned_by(&subject.uid.0).into_iter().filter(|pod| subject.controls(&pod.metadata)));
     near

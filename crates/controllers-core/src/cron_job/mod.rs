@@ -9,24 +9,24 @@
 mod tests;
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use api::resources::JOBS;
 use jiff::Zoned;
 use jiff::tz::TimeZone;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use meta::cron::{Schedule, time_zone};
-use meta::{ResourceId, Timestamp};
+use meta::{LabelSelector, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::pods::after;
-use crate::subject::{Kind, Subject};
+use crate::subject::{Facts, Kind, ReadError, Stored, Subject};
 use crate::words::{Note, Tone};
 use crate::writes::{Plan, Write};
 
 /// What a CronJob calls itself.
-pub static KIND: Kind =
-    Kind { api_version: "batch/v1", kind: "CronJob", resource: ResourceId::of("batch", "v1", "cronjobs") };
-const JOBS: ResourceId = ResourceId::of("batch", "v1", "jobs");
+pub static KIND: Kind = Kind { api_version: "batch/v1", kind: "CronJob", resource: api::resources::CRON_JOBS };
 /// Annotation of a Job: the moment that it was made for.
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 /// More missed moments than this are worth an event.
@@ -81,14 +81,6 @@ pub struct CronJobFacts {
 }
 
 #[derive(Deserialize)]
-struct Raw {
-    metadata: ObjectMeta,
-    spec: RawSpec,
-    #[serde(default)]
-    status: StatusFacts,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSpec {
     schedule: String,
@@ -101,13 +93,13 @@ struct RawSpec {
     job_template: Value,
 }
 
-impl CronJobFacts {
-    /// Reads a CronJob from its stored JSON.
-    ///
-    /// # Errors
-    /// If it does not have the shape of a CronJob.
-    pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
-        let Raw { metadata, spec, status } = serde_json::from_slice(json)?;
+impl Facts for CronJobFacts {
+    fn kind() -> &'static Kind {
+        &KIND
+    }
+
+    fn read(json: &[u8]) -> Result<Self, ReadError> {
+        let Stored::<RawSpec, StatusFacts> { metadata, spec, status } = serde_json::from_slice(json)?;
         Ok(Self {
             subject: Subject::of(&KIND, metadata),
             schedule: spec.schedule,
@@ -126,6 +118,18 @@ impl CronJobFacts {
         })
     }
 
+    fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// It knows its Jobs by their controller, not by labels.
+    fn selector(&self) -> &LabelSelector {
+        static NOTHING: LazyLock<LabelSelector> = LazyLock::new(LabelSelector::nothing);
+        &NOTHING
+    }
+}
+
+impl CronJobFacts {
     /// The name of a moment's Job.
     fn job_name(&self, moment: &Zoned) -> String {
         format!("{}-{}", self.subject.name, moment.timestamp().as_second().div_euclid(60))

@@ -21,7 +21,7 @@ use meta::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub use view::{KIND, ReadError, SetFacts, StatusFacts, UpdateStrategy, View};
+pub use view::{KIND, SetFacts, StatusFacts, UpdateStrategy, View};
 
 use crate::pods;
 use crate::subject::{Candidate, Claim, claim, take_over};

@@ -3,6 +3,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use proptest::prelude::*;
 
 use super::*;
+use crate::subject::Facts;
 use crate::testing::World;
 
 struct Bed {
@@ -67,9 +68,9 @@ impl Bed {
 
     fn settle(&mut self) {
         for _ in 0..60 {
+            self.follow(true);
             let plan = self.plan();
             self.world.obey(&plan);
-            self.follow(true);
             if plan.is_settled() {
                 return;
             }

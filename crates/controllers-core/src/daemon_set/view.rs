@@ -2,18 +2,16 @@
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use meta::{LabelSelector, ResourceId, SelectorError};
+use meta::LabelSelector;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::share::Share;
-use crate::subject::{Kind, Subject};
+use crate::subject::{Facts, Kind, ReadError, Stored, Subject};
 
 /// What a DaemonSet calls itself.
-pub static KIND: Kind =
-    Kind { api_version: "apps/v1", kind: "DaemonSet", resource: ResourceId::of("apps", "v1", "daemonsets") };
+pub static KIND: Kind = Kind { api_version: "apps/v1", kind: "DaemonSet", resource: api::resources::DAEMON_SETS };
 
 /// `spec.updateStrategy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,25 +70,6 @@ pub struct SetFacts {
     pub status: StatusFacts,
 }
 
-/// A stored DaemonSet that cannot be planned for.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Not the shape of a DaemonSet.
-    #[error("read a DaemonSet")]
-    Shape(#[from] serde_json::Error),
-    /// The selector is not understood.
-    #[error("read spec.selector")]
-    Selector(#[from] SelectorError),
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    metadata: ObjectMeta,
-    spec: RawSpec,
-    #[serde(default)]
-    status: StatusFacts,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSpec {
@@ -116,13 +95,13 @@ struct RawRolling {
     max_unavailable: Option<IntOrString>,
 }
 
-impl SetFacts {
-    /// Reads a DaemonSet from its stored JSON.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn read(json: &[u8]) -> Result<Self, ReadError> {
-        let Raw { metadata, spec, status } = serde_json::from_slice(json)?;
+impl Facts for SetFacts {
+    fn kind() -> &'static Kind {
+        &KIND
+    }
+
+    fn read(json: &[u8]) -> Result<Self, ReadError> {
+        let Stored::<RawSpec, StatusFacts> { metadata, spec, status } = serde_json::from_slice(json)?;
         let rolling = spec.update_strategy.rolling_update.unwrap_or_default();
         let share =
             |value: Option<IntOrString>, or: i32| value.as_ref().and_then(Share::of).unwrap_or(Share::Count(or));
@@ -143,6 +122,16 @@ impl SetFacts {
         })
     }
 
+    fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    fn selector(&self) -> &LabelSelector {
+        &self.selector
+    }
+}
+
+impl SetFacts {
     /// Whether a node may have two pods for a while.
     pub(super) fn allows_surge(&self) -> bool {
         match self.update_strategy {

@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1::Pod;
 use meta::Timestamp;
 use serde_json::json;
 
-pub use view::{DeploymentFacts, KIND, ReadError, StatusFacts, Strategy, View};
+pub use view::{DeploymentFacts, KIND, StatusFacts, Strategy, View};
 
 use crate::pods;
 use crate::subject::take_over;

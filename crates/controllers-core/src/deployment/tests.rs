@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::pods::stamp;
 use crate::replicas::{KIND as SETS, SetFacts};
+use crate::subject::Facts;
 use crate::template::template_hash;
 use crate::testing::World;
 use crate::writes::{Failure, Verb};

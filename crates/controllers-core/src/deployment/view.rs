@@ -3,21 +3,19 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use meta::{LabelSelector, ResourceId, SelectorError};
+use meta::LabelSelector;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::conditions::Condition;
 use crate::replicas::SetFacts;
 use crate::share::{Share, fenceposts};
-use crate::subject::{Kind, Subject};
+use crate::subject::{Facts, Kind, ReadError, Stored, Subject};
 use crate::writes::Failure;
 
 /// What a Deployment calls itself.
-pub static KIND: Kind =
-    Kind { api_version: "apps/v1", kind: "Deployment", resource: ResourceId::of("apps", "v1", "deployments") };
+pub static KIND: Kind = Kind { api_version: "apps/v1", kind: "Deployment", resource: api::resources::DEPLOYMENTS };
 
 /// `spec.strategy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,25 +82,6 @@ pub struct DeploymentFacts {
     pub status: StatusFacts,
 }
 
-/// A stored Deployment that cannot be planned for.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Not the shape of a Deployment.
-    #[error("read a Deployment")]
-    Shape(#[from] serde_json::Error),
-    /// The selector is not understood.
-    #[error("read spec.selector")]
-    Selector(#[from] SelectorError),
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    metadata: ObjectMeta,
-    spec: RawSpec,
-    #[serde(default)]
-    status: StatusFacts,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSpec {
@@ -131,14 +110,14 @@ struct RawRolling {
     max_unavailable: Option<IntOrString>,
 }
 
-impl DeploymentFacts {
-    /// Reads a Deployment from its stored JSON.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn read(json: &[u8]) -> Result<Self, ReadError> {
+impl Facts for DeploymentFacts {
+    fn kind() -> &'static Kind {
+        &KIND
+    }
+
+    fn read(json: &[u8]) -> Result<Self, ReadError> {
         const QUARTER: Share = Share::Percent(25);
-        let Raw { metadata, spec, status } = serde_json::from_slice(json)?;
+        let Stored::<RawSpec, StatusFacts> { metadata, spec, status } = serde_json::from_slice(json)?;
         let rolling = spec.strategy.rolling_update.unwrap_or_default();
         let share = |value: Option<IntOrString>| value.as_ref().and_then(Share::of).unwrap_or(QUARTER);
         let limited = |number: i32| number != i32::MAX;
@@ -163,6 +142,16 @@ impl DeploymentFacts {
         })
     }
 
+    fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    fn selector(&self) -> &LabelSelector {
+        &self.selector
+    }
+}
+
+impl DeploymentFacts {
     /// Pods that a rolling update may have above `spec.replicas`.
     pub fn max_surge(&self) -> i32 {
         match self.strategy {

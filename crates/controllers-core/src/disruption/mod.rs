@@ -12,25 +12,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use meta::{LabelSelector, ResourceId, SelectorError, Timestamp};
+use meta::{LabelSelector, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::conditions::{self, Condition};
 use crate::pods::{self, after, count};
 use crate::share::Share;
-use crate::subject::{Kind, Labels, Subject};
+use crate::subject::{Facts, Kind, ReadError, Stored, Subject};
 use crate::words::{Note, controller_of, is_terminating};
 use crate::writes::{Plan, Write};
 
 /// What a PodDisruptionBudget calls itself.
-pub static KIND: Kind = Kind {
-    api_version: "policy/v1",
-    kind: "PodDisruptionBudget",
-    resource: ResourceId::of("policy", "v1", "poddisruptionbudgets"),
-};
+pub static KIND: Kind =
+    Kind { api_version: "policy/v1", kind: "PodDisruptionBudget", resource: api::resources::POD_DISRUPTION_BUDGETS };
 
 /// How long an evicted pod may take until its deletion begins; after that the eviction is forgotten.
 pub const DELETION_WAIT_SECS: i64 = 120;
@@ -82,26 +79,6 @@ pub struct BudgetFacts {
     pub status: StatusFacts,
 }
 
-/// A stored budget that cannot be planned for.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Not the shape of a PodDisruptionBudget.
-    #[error("read a PodDisruptionBudget")]
-    Shape(#[from] serde_json::Error),
-    /// The selector is not understood.
-    #[error("read spec.selector")]
-    Selector(#[from] SelectorError),
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    spec: RawSpec,
-    #[serde(default)]
-    status: StatusFacts,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct RawSpec {
@@ -111,13 +88,13 @@ struct RawSpec {
     max_unavailable: Option<IntOrString>,
 }
 
-impl BudgetFacts {
-    /// Reads a PodDisruptionBudget from its stored JSON.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn read(json: &[u8]) -> Result<Self, ReadError> {
-        let Raw { metadata, spec, status } = serde_json::from_slice(json)?;
+impl Facts for BudgetFacts {
+    fn kind() -> &'static Kind {
+        &KIND
+    }
+
+    fn read(json: &[u8]) -> Result<Self, ReadError> {
+        let Stored::<RawSpec, StatusFacts> { metadata, spec, status } = serde_json::from_slice(json)?;
         let most = spec.max_unavailable.as_ref().and_then(Share::of).map(Limit::MaxUnavailable);
         let least = spec.min_available.as_ref().and_then(Share::of).map(Limit::MinAvailable);
         Ok(Self {
@@ -129,10 +106,12 @@ impl BudgetFacts {
         })
     }
 
-    /// Whether a pod is one of those that the budget is about.
-    pub fn selects(&self, pod: &Pod) -> bool {
-        let none = Labels::new();
-        self.selector.matches(pod.metadata.labels.as_ref().unwrap_or(&none))
+    fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    fn selector(&self) -> &LabelSelector {
+        &self.selector
     }
 }
 

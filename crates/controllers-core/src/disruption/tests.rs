@@ -37,7 +37,14 @@ fn plan_of(world: &World) -> Plan<Wait> {
     let pods = world.pods();
     let scales = [("A", Scale::Wanted(3)), ("B", Scale::Wanted(5)), ("J", Scale::Unscalable("jobs.batch".to_owned()))];
     let scales = scales.into_iter().map(|(uid, scale)| (uid.to_owned(), (uid.to_owned(), scale))).collect();
-    plan(&View { budget: &budget, pods: pods.iter().filter(|pod| budget.selects(pod)).collect(), scales }, world.now)
+    plan(
+        &View {
+            budget: &budget,
+            pods: pods.iter().filter(|pod| budget.selects(pod.metadata.labels.as_ref())).collect(),
+            scales,
+        },
+        world.now,
+    )
 }
 
 fn show(world: &mut World) -> String {

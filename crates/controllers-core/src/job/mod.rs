@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1::Pod;
 use meta::Timestamp;
 use serde_json::{Value, json};
 
-pub use view::{JobFacts, KIND, ReadError, StatusFacts, Uncounted, View};
+pub use view::{JobFacts, KIND, StatusFacts, Uncounted, View};
 
 use crate::conditions::{self, Condition};
 use crate::pods::{self, after, count};

@@ -2,6 +2,7 @@ use api::resources::PODS;
 use proptest::prelude::*;
 
 use super::*;
+use crate::subject::Facts;
 use crate::testing::World;
 
 struct Bed {

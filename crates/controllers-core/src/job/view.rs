@@ -2,17 +2,17 @@
 
 use k8s_openapi::api::batch::v1::{PodFailurePolicy, SuccessPolicy};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use meta::{LabelSelector, ResourceId, SelectorError};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use meta::LabelSelector;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::indexes::Indexes;
 use crate::conditions::{self, Condition};
-use crate::subject::{Kind, Subject};
+use crate::subject::{Facts, Kind, ReadError, Stored, Subject};
 
 /// What a Job calls itself.
-pub static KIND: Kind = Kind { api_version: "batch/v1", kind: "Job", resource: ResourceId::of("batch", "v1", "jobs") };
+pub static KIND: Kind = Kind { api_version: "batch/v1", kind: "Job", resource: api::resources::JOBS };
 
 /// The name under which our controller manages Jobs (`spec.managedBy`).
 const MANAGER: &str = "kubernetes.io/job-controller";
@@ -94,25 +94,6 @@ pub struct JobFacts {
     pub status: StatusFacts,
 }
 
-/// A stored Job that cannot be planned for.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Not the shape of a Job.
-    #[error("read a Job")]
-    Shape(#[from] serde_json::Error),
-    /// The selector is not understood.
-    #[error("read spec.selector")]
-    Selector(#[from] SelectorError),
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    metadata: ObjectMeta,
-    spec: RawSpec,
-    #[serde(default)]
-    status: StatusFacts,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSpec {
@@ -134,13 +115,13 @@ struct RawSpec {
     template: Value,
 }
 
-impl JobFacts {
-    /// Reads a Job from its stored JSON.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn read(json: &[u8]) -> Result<Self, ReadError> {
-        let Raw { metadata, spec, status } = serde_json::from_slice(json)?;
+impl Facts for JobFacts {
+    fn kind() -> &'static Kind {
+        &KIND
+    }
+
+    fn read(json: &[u8]) -> Result<Self, ReadError> {
+        let Stored::<RawSpec, StatusFacts> { metadata, spec, status } = serde_json::from_slice(json)?;
         Ok(Self {
             subject: Subject::of(&KIND, metadata),
             parallelism: spec.parallelism.unwrap_or(1).max(0),
@@ -162,6 +143,16 @@ impl JobFacts {
         })
     }
 
+    fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    fn selector(&self) -> &LabelSelector {
+        &self.selector
+    }
+}
+
+impl JobFacts {
     /// `Complete` or `Failed`, with the time; `None` while it is at work.
     pub fn finished(&self) -> Option<&Condition> {
         let of = |kind| conditions::find(&self.status.conditions, kind).filter(|condition| condition.is_true());

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::replicas::KIND;
+use crate::subject::Facts;
 use crate::testing::World;
 use crate::writes::Verb;
 
