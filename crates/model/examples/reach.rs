@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         scalings: 0,
         mishaps: 0,
         stale: true,
+        forced: false,
     };
     let worlds = [
         ("an update, two crashes", quiet),

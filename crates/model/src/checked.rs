@@ -238,8 +238,12 @@ impl Checked {
                 let index = usize::from(ordinal);
                 let found = world.pods[index];
                 let is_same = found == Some(seen);
-                if is_same {
+                if is_same && self.bounds.forced {
+                    world.change_pods(|pods| pods[index] = None);
+                } else if is_same {
                     delete(world, index);
+                }
+                if is_same {
                     world.controller.awaits_pods = world.controller.pods.is_some();
                 }
                 is_same || found.is_none()

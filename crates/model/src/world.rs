@@ -28,6 +28,8 @@ pub struct Bounds {
     pub mishaps: u8,
     /// The controller may plan from what was true earlier.
     pub stale: bool,
+    /// A known mistake, to see that it is found: the controller deletes by force, without waiting for the node.
+    pub forced: bool,
 }
 
 /// `status.phase`, as far as it counts.

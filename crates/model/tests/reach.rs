@@ -18,6 +18,7 @@ const QUIET: Bounds = Bounds {
     scalings: 0,
     mishaps: 0,
     stale: true,
+    forced: false,
 };
 
 /// Walks all states, or as many as `limit` says; prints how many there were.
@@ -70,4 +71,12 @@ fn three_ordinals_two_revisions_two_nodes_two_crashes_and_stale_reads() {
         Bounds { ordinals: 3, edits: 1, crashes: 2, mishaps: 1, ..QUIET },
         Some(300_000),
     );
+}
+
+#[test]
+fn a_controller_that_deletes_by_force_is_found_out() {
+    let bounds = Bounds { edits: 1, forced: true, ..QUIET };
+    let checker = Checked::new(bounds).checker().threads(2).timeout(Duration::from_secs(120)).spawn_bfs().join();
+    let path = checker.discovery("S1: at most one running pod of an identity").expect("two pods of one identity");
+    println!("two pods of one identity after {} steps: {:?}", path.clone().into_actions().len(), path.into_actions());
 }
