@@ -317,6 +317,8 @@ fn a_new_set_is_checked() {
                ok
             spec: {revisionHistoryLimit: -1}
                ok, but spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended
+            spec: {volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1500m}}}}]}
+               ok, but spec.volumeClaimTemplates[0].spec.resources.requests[storage]: fractional byte value "1500m" is invalid, must be an integer
         "#]],
     );
 }
