@@ -20,7 +20,7 @@ const COUNTS: [(&str, usize); 3] = [("A", 71), ("C", 115), ("N", 57)];
 #[derive(Deserialize, Default, Debug)]
 #[serde(deny_unknown_fields)]
 struct Row {
-    /// `crate::test`.
+    /// `crate::test`, or `crate::folder::test` where the name is not the only one.
     #[serde(default)]
     tests: Vec<String>,
     /// A page in `docs/decisions` that says what is different and why.
@@ -30,6 +30,8 @@ struct Row {
 }
 
 type Table = BTreeMap<Id, Row>;
+/// Path and text of each source file, by crate.
+type Sources = BTreeMap<String, Vec<(String, String)>>;
 
 /// `C-75a`: part, number, letter; in the order of the specification.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -108,7 +110,7 @@ fn check(root: &Path, table: &Table) -> Result<Vec<String>> {
         }
     }
     breaches.extend(missing_from(root, table));
-    let mut sources = BTreeMap::new();
+    let mut sources = Sources::new();
     for (id, row) in table {
         if row.tests.is_empty() && row.decision.is_none() && row.deferred.is_none() {
             breaches.push(format!("{id} is kept by nothing"));
@@ -139,18 +141,20 @@ fn missing_from(root: &Path, table: &Table) -> Vec<String> {
 }
 
 /// A test exists once in its crate, and it or its documentation names the statement.
-fn check_test(root: &Path, id: &Id, test: &str, sources: &mut BTreeMap<String, Vec<String>>) -> Result<Option<String>> {
-    let Some((krate, name)) = test.split_once("::") else {
+fn check_test(root: &Path, id: &Id, test: &str, sources: &mut Sources) -> Result<Option<String>> {
+    let Some((krate, rest)) = test.split_once("::") else {
         return Ok(Some(format!("{id}: {test} is not crate::test")));
     };
+    let (folder, name) = rest.rsplit_once("::").unwrap_or(("", rest));
     if !sources.contains_key(krate) {
         let mut texts = Vec::new();
         for path in rust_files(&root.join("crates").join(krate))? {
-            texts.push(fs::read_to_string(path)?);
+            texts.push((path.display().to_string(), fs::read_to_string(&path)?));
         }
         sources.insert(krate.to_owned(), texts);
     }
-    let bodies: Vec<&str> = sources[krate].iter().filter_map(|text| body_of(text, name)).collect();
+    let there = sources[krate].iter().filter(|(path, _)| path.contains(&folder.replace("::", "/")));
+    let bodies: Vec<&str> = there.filter_map(|(_, text)| body_of(text, name)).collect();
     Ok(match bodies.as_slice() {
         [] => Some(format!("{id}: there is no test {test}")),
         [body] if names(body, id) => None,

@@ -80,6 +80,7 @@ async fn a_dry_run_and_a_second_asking_cost_nothing() {
 
 #[tokio::test]
 async fn a_refusal_says_which_budget_and_when_to_ask_again() {
+    // N-53.
     let server = TestServer::start().await;
     ready_pod(&server, "web-0").await;
     budget(&server, 0).await;

@@ -153,6 +153,7 @@ mod tests {
 
     #[test]
     fn pods_of_a_missing_node_wait_until_it_is_known_to_be_gone() {
+        // N-46, N-47.
         let mut world = world();
         let plan = settle(&mut world, false, 10);
         assert_eq!(world.names(&PODS), ["a", "b", "c", "d"], "only the one that was never bound is cleared away");
@@ -164,6 +165,7 @@ mod tests {
 
     #[test]
     fn the_oldest_ended_pods_go_when_there_are_too_many() {
+        // N-47.
         let mut world = world();
         settle(&mut world, false, 1);
         assert_eq!(world.names(&PODS), ["a", "b", "d"]);

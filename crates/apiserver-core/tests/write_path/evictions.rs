@@ -98,6 +98,7 @@ fn an_evicted_pod_says_why_it_goes_and_its_budget_counts_it() {
 
 #[test]
 fn a_budget_decides_about_pods_that_run() {
+    // N-49, N-53.
     let mut text = String::new();
     let mut row = |pod_change: &str, budget_changes: &[&str]| {
         let pod = merged(&running(), &yaml(pod_change));

@@ -17,6 +17,7 @@ fn check_container(members: &[&str], expected: expect_test::Expect) {
 
 #[test]
 fn a_small_pod_is_stored_with_every_default() {
+    // N-44.
     // C-38.
     check_stored(
         POD,

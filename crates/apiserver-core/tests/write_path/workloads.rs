@@ -278,6 +278,7 @@ fn daemon_sets_that_make_no_sense_are_refused() {
 
 #[test]
 fn budgets_that_make_no_sense_are_refused() {
+    // N-49.
     check(
         BUDGET,
         &[

@@ -72,6 +72,7 @@ fn check(spec: Value, pods: &str, expected: Expect) {
 
 #[test]
 fn budgets_are_counted() {
+    // N-50, N-51, N-52, N-54.
     let least = |share: Value| json!({"minAvailable": share});
     let most = |share: Value| json!({"maxUnavailable": share});
     check(least(json!(2)), "rA rA rA", expect!["1 allowed; 3 of 3 healthy, 2 must stay; SufficientPods "]);
@@ -88,6 +89,7 @@ fn budgets_are_counted() {
 
 #[test]
 fn what_cannot_be_counted_allows_nothing() {
+    // N-50.
     let most = json!({"maxUnavailable": 1});
     check(
         most.clone(),
@@ -109,6 +111,7 @@ fn what_cannot_be_counted_allows_nothing() {
 
 #[test]
 fn an_eviction_counts_until_its_pod_goes_or_had_too_long() {
+    // N-52.
     let mut world = world(json!({"minAvailable": 1}), "rA rA rA");
     show(&mut world);
     let now = pods::stamp(world.now);

@@ -234,6 +234,7 @@ fn a_crashing_pod_and_one_on_a_lost_node_are_left_alone() {
 
 #[test]
 fn a_parallel_set_may_scale_and_update_in_one_plan_an_ordered_one_never() {
+    // N-54.
     // C-58, C-59: budgets of disruption are not asked.
     check(
         "replicas=2 parallel; 0 ready@old; 1 ready@old; 2 ready@old",
