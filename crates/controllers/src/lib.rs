@@ -57,7 +57,10 @@ pub struct Config {
 /// Is shown each plan of a StatefulSet before it is carried out; by default nobody is. For the simulator, which counts
 /// what was reached.
 #[derive(Clone, Default)]
-pub struct PlanObserver(Option<Arc<dyn Fn(&Plan) + Send + Sync>>);
+pub struct PlanObserver(Option<Arc<ObservePlan>>);
+
+/// What an observer does with a plan.
+type ObservePlan = dyn Fn(&Plan) + Send + Sync;
 
 impl PlanObserver {
     /// Shows each plan to `look`.

@@ -135,7 +135,7 @@ impl Ground {
 
     /// A number of the API server's chance.
     pub fn server_random(&self) -> u64 {
-        lock(&self.server_rng).next()
+        lock(&self.server_rng).draw()
     }
 
     /// A new process of a name, with a clock that is right.

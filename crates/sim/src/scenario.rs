@@ -448,7 +448,7 @@ impl Draw {
                 Act::Create(again)
             }
             4..=8 if self.sets < 4 => Act::Create(self.set()),
-            0..=27 => Act::Edit { set, edit: Edit::Scale(small(&mut self.rng, 0, 6)) },
+            4..=27 => Act::Edit { set, edit: Edit::Scale(small(&mut self.rng, 0, 6)) },
             28..=45 => {
                 self.version += 1;
                 // Often back to an earlier template.
@@ -510,7 +510,7 @@ impl Draw {
             },
             "stale watches" => Fault::Stale {
                 part: self.caller(),
-                resource: *self.rng.pick(&[
+                resource: self.rng.pick(&[
                     "",
                     "pods",
                     "pods",

@@ -35,17 +35,3 @@ fn the_simulator_notices_known_bugs() {
         assert!(fate.killed.is_some(), "{name} lives through 60 seeds");
     }
 }
-
-/// The table is what `cargo xtask sim --mutants` prints.
-#[test]
-fn the_table_of_mutants_names_each_and_what_kills_it() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/mutants.md");
-    let table = std::fs::read_to_string(path).expect("docs/mutants.md");
-    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
-    assert_eq!(rows.len(), mutants::ALL.len(), "one row for each mutant of the catalogue");
-    for mutant in &mutants::ALL {
-        let row = rows.iter().find(|row| row.starts_with(&format!("| `{}` |", mutant.name)));
-        let row = row.unwrap_or_else(|| panic!("{} has no row", mutant.name));
-        assert!(row.contains("| seed ") || row.contains("| model"), "{} is not killed: {row}", mutant.name);
-    }
-}

@@ -322,7 +322,7 @@ fn start(view: &View<'_>, status: &mut StatusFacts, now: Timestamp, plan: &mut P
             let text = "Not starting job because prior execution is running and concurrency policy is Forbid";
             plan.notes.push(Note::normal("JobAlreadyActive", text));
             plan.waits.insert(0, Wait::StillRunning(job.subject.name.clone()));
-            return Vec::new();
+            Vec::new()
         }
         (Concurrency::Replace, Some(_)) => {
             let going = running.iter().filter(|job| !job.subject.deleting).map(|job| delete(job)).collect();

@@ -107,7 +107,7 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan<Wait> {
     }
     let (hash, prepare) = match revision::choose(view) {
         revision::Choice::Taken { name, status } => {
-            return Plan { status: Some(status), waits: vec![Wait::NameTaken(name)], ..Plan::default() };
+            return Plan { status: Some(*status), waits: vec![Wait::NameTaken(name)], ..Plan::default() };
         }
         revision::Choice::Hash { hash, prepare } => (hash, prepare),
     };

@@ -17,7 +17,7 @@ pub(super) enum Choice {
     /// Its hash, and what is to be written first.
     Hash { hash: String, prepare: Vec<Write> },
     /// Its name is another template's; the status counts that.
-    Taken { name: String, status: Write },
+    Taken { name: String, status: Box<Write> },
 }
 
 fn own<'v>(view: &View<'v>) -> Vec<&'v ControllerRevision> {
@@ -72,7 +72,8 @@ pub(super) fn choose(view: &View<'_>) -> Choice {
     match view.revisions.iter().find(|revision| name(revision) == wanted) {
         Some(taken) if !holds(taken, &set.template, &dumped) => {
             let count = set.status.collision_count.unwrap_or(0).saturating_add(1);
-            Choice::Taken { name: wanted, status: set.subject.write_status(json!({"collisionCount": count})) }
+            let status = Box::new(set.subject.write_status(json!({"collisionCount": count})));
+            Choice::Taken { name: wanted, status }
         }
         Some(_) => Choice::Hash { hash, prepare: Vec::new() },
         None => {

@@ -137,7 +137,7 @@ fn indexed(counts: &Counts<'_>, missing: usize, now: Timestamp, plan: &mut Plan<
     let (mut bodies, mut earliest) = (Vec::new(), None::<Timestamp>);
     for index in free {
         let pod = before.get(&index).copied();
-        match pod.and_then(|pod| next_try_of_index(pod)).filter(|next| *next > now) {
+        match pod.and_then(next_try_of_index).filter(|next| *next > now) {
             Some(next) => earliest = Some(earliest.map_or(next, |found| found.min(next))),
             None => bodies.push(indexed_body(counts, index, pod)),
         }

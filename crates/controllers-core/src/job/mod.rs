@@ -300,7 +300,7 @@ fn failed_by_policy(counts: &Counts<'_>) -> Option<Ending> {
 
 fn past_limits(counts: &Counts<'_>, now: Timestamp) -> Option<Ending> {
     let job = counts.job;
-    let restarted = job.restarts_in_place().then(|| restarts(&counts.members)).unwrap_or(0);
+    let restarted = if job.restarts_in_place() { restarts(&counts.members) } else { 0 };
     if counts.failed > job.backoff_limit || restarted > 0 && restarted >= job.backoff_limit {
         return Some(Ending::failure("BackoffLimitExceeded", "Job has reached the specified backoff limit"));
     }

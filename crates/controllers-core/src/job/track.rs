@@ -140,10 +140,12 @@ fn count_ended<'v>(
                 Some(_) | None if uncounted.succeeded.contains(&uid) => {}
                 Some(_) | None => uncounted.succeeded.push(uid),
             }
-        } else if fails && !uncounted.failed.contains(&uid) && (!job.indexed || index_of(job, pod).is_some()) {
-            if Verdict::of(job, pod).counts() {
-                uncounted.failed.push(uid);
-            }
+        } else if fails
+            && !uncounted.failed.contains(&uid)
+            && (!job.indexed || index_of(job, pod).is_some())
+            && Verdict::of(job, pod).counts()
+        {
+            uncounted.failed.push(uid);
         }
         let_go.push(pod);
         if uncounted.succeeded.len() + uncounted.failed.len() >= UNCOUNTED_MAX {
