@@ -510,7 +510,7 @@ impl Draw {
             },
             "stale watches" => Fault::Stale {
                 part: self.caller(),
-                resource: self.rng.pick(&[
+                resource: self.rng.pick::<&str>(&[
                     "",
                     "pods",
                     "pods",
