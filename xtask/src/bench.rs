@@ -39,7 +39,7 @@ struct Row {
     aim: f64,
 }
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 18] = [
     Row { name: "empty folder to ready", unit: "s", floor: 0.5, aim: 0.2 },
     Row { name: "memory (PSS), idle", unit: "MB", floor: 50.0, aim: 30.0 },
     Row { name: "memory (PSS), 3 pods", unit: "MB", floor: 80.0, aim: 40.0 },
@@ -51,17 +51,24 @@ const ROWS: [Row; 13] = [
     Row { name: "ordered pods, create", unit: "ms a pod", floor: 80.0, aim: 40.0 },
     Row { name: "ordered pods, rolling update", unit: "ms a pod", floor: 150.0, aim: 80.0 },
     Row { name: "30 Parallel pods", unit: "pods/s", floor: 30.0, aim: 60.0 },
+    Row { name: "virtual, ordered create", unit: "ms a pod", floor: 3.0, aim: 1.5 },
+    Row { name: "virtual, ordered rolling update", unit: "ms a pod", floor: 6.0, aim: 3.0 },
+    Row { name: "virtual, ordered scale to zero", unit: "ms a pod", floor: 3.0, aim: 1.5 },
+    Row { name: "virtual, 10 Parallel sets of 100", unit: "pods/s", floor: 1_000.0, aim: 2_000.0 },
+    Row { name: "virtual, memory (PSS) with 1,000 pods", unit: "MB", floor: 150.0, aim: 100.0 },
     Row { name: "store reopened after a kill, 1 GiB", unit: "s", floor: f64::NAN, aim: f64::NAN },
     Row { name: "store reopened after a kill, memory", unit: "MB", floor: f64::NAN, aim: f64::NAN },
 ];
 
-const MEASURES: [(&str, Measure); 6] = [
+const MEASURES: [(&str, Measure); 8] = [
     ("start and memory", start_and_memory),
     ("store", store_alone),
     ("creates and list", creates_and_list),
     ("watch", watch),
     ("ordered pods", ordered),
     ("parallel pods", parallel),
+    ("virtual ordered pods", virtual_ordered),
+    ("virtual parallel pods", virtual_parallel),
 ];
 
 /// What a measurement needs.
@@ -76,6 +83,14 @@ impl Bed {
         let cluster = Cluster::new(&self.binary, "bench")?;
         cluster.import(&self.busybox)?;
         cluster.up(&Up::default())?.success()?;
+        Ok(cluster)
+    }
+
+    /// A cluster of 100 virtual nodes whose own node takes no pods.
+    fn virtual_cluster(&self) -> Result<Cluster> {
+        let cluster = Cluster::new(&self.binary, "bench")?;
+        let arguments = ["--virtual-nodes", "100", "--max-pods", "0"].map(str::to_owned).to_vec();
+        cluster.up(&Up { arguments, ..Up::default() })?.success()?;
         Ok(cluster)
     }
 
@@ -273,4 +288,26 @@ fn parallel(bed: &Bed) -> Result<Figures> {
     let arguments = ["sts", "-image", "busybox:1.35", "-replicas", "30", "-policy", "Parallel"];
     let printed = bed.ksb(&cluster, &arguments)?;
     Ok(BTreeMap::from([("30 Parallel pods", number(&printed[0], "pods_per_s")?)]))
+}
+
+fn virtual_ordered(bed: &Bed) -> Result<Figures> {
+    const PODS: u32 = 100;
+    let cluster = bed.virtual_cluster()?;
+    let printed = bed.ksb(&cluster, &["sts", "-replicas", &PODS.to_string()])?;
+    let [create, update, scale] = printed.as_slice() else { bail!("three phases, not {printed:?}") };
+    Ok(BTreeMap::from([
+        ("virtual, ordered create", number(create, "per_pod_ms")?),
+        ("virtual, ordered rolling update", number(update, "per_pod_ms")?),
+        ("virtual, ordered scale to zero", number(scale, "total_s")? * 1000.0 / f64::from(PODS)),
+    ]))
+}
+
+fn virtual_parallel(bed: &Bed) -> Result<Figures> {
+    let cluster = bed.virtual_cluster()?;
+    let arguments = ["sts", "-sets", "10", "-replicas", "100", "-policy", "Parallel", "-keep"];
+    let printed = bed.ksb(&cluster, &arguments)?;
+    Ok(BTreeMap::from([
+        ("virtual, 10 Parallel sets of 100", number(&printed[0], "pods_per_s")?),
+        ("virtual, memory (PSS) with 1,000 pods", settled_memory(bed)?),
+    ]))
 }

@@ -1,49 +1,21 @@
 //! What counts about each object, read once from its typed form.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
-    Node, NodeSelector, PersistentVolume, PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec,
-    PreferredSchedulingTerm, Taint, Toleration, TopologySelectorTerm,
+    Node, NodeSelector, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, PreferredSchedulingTerm, Taint,
+    Toleration, TopologySelectorTerm,
 };
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use meta::{LabelSelector, Quantity, Uid};
+use meta::{LabelSelector, Quantity, Timestamp, Uid};
 
+use crate::pods::Neighbours;
 use crate::resources::{PODS, Resources, of_pod};
 use crate::snapshot::Key;
 use crate::{SCHEDULER_NAME, SELECTED_NODE};
-
-/// A required pod (anti-)affinity term.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct PodTerm {
-    pub(crate) topology_key: String,
-    selector: LabelSelector,
-    /// Namespaces it looks into.
-    namespaces: Vec<String>,
-    /// It looks into every namespace.
-    everywhere: bool,
-}
-
-impl PodTerm {
-    fn of(term: &PodAffinityTerm, namespace: &str) -> Self {
-        let selector = serde_json::to_value(&term.label_selector).unwrap_or_default();
-        let listed = term.namespaces.clone().unwrap_or_default();
-        let everywhere = term.namespace_selector.is_some();
-        let namespaces = if listed.is_empty() && !everywhere { vec![namespace.to_owned()] } else { listed };
-        Self {
-            topology_key: term.topology_key.clone(),
-            selector: LabelSelector::from_object(&selector).unwrap_or_else(|_| LabelSelector::nothing()),
-            namespaces,
-            everywhere,
-        }
-    }
-
-    /// True if the term means that pod.
-    pub(crate) fn selects(&self, pod: &PodFacts) -> bool {
-        (self.everywhere || self.namespaces.contains(&pod.key.namespace)) && self.selector.matches(&pod.labels)
-    }
-}
 
 /// What counts about a pod.
 #[derive(Clone, PartialEq, Debug)]
@@ -70,8 +42,14 @@ pub struct PodFacts {
     pub(crate) preferred_nodes: Vec<PreferredSchedulingTerm>,
     pub(crate) tolerations: Vec<Toleration>,
     pub(crate) claims: Vec<Key>,
-    pub(crate) near: Vec<PodTerm>,
-    pub(crate) apart: Vec<PodTerm>,
+    /// `preemptionPolicy: Never`.
+    pub(crate) never_preempts: bool,
+    /// The node that was promised to it (`status.nominatedNodeName`).
+    pub(crate) nominated_node: Option<String>,
+    pub(crate) is_deleting: bool,
+    pub(crate) started_at: Option<Timestamp>,
+    /// What it wants of its neighbours; `None` for the many that want nothing.
+    pub(crate) neighbours: Option<Arc<Neighbours>>,
 }
 
 impl PodFacts {
@@ -90,11 +68,8 @@ impl PodFacts {
         requests.set(PODS, Quantity::from_units(1));
         let affinity = spec.affinity.as_ref();
         let nodes = affinity.and_then(|a| a.node_affinity.as_ref());
-        let terms = |terms: Option<&Vec<PodAffinityTerm>>| {
-            terms.into_iter().flatten().map(|term| PodTerm::of(term, &key.namespace)).collect()
-        };
-        let near = affinity.and_then(|a| a.pod_affinity.as_ref());
-        let apart = affinity.and_then(|a| a.pod_anti_affinity.as_ref());
+        let status = pod.status.as_ref();
+        let neighbours = Neighbours::of(spec, &key.namespace, pod.metadata.labels.as_ref().unwrap_or(&BTreeMap::new()));
         Self {
             uid: Uid(pod.metadata.uid.clone().unwrap_or_default()),
             is_ours_to_place: node.is_none()
@@ -115,8 +90,11 @@ impl PodFacts {
                 .unwrap_or_default(),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             claims: claims_of(spec, &key),
-            near: terms(near.and_then(|n| n.required_during_scheduling_ignored_during_execution.as_ref())),
-            apart: terms(apart.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref())),
+            never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
+            nominated_node: status.and_then(|status| status.nominated_node_name.clone()),
+            is_deleting,
+            started_at: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
+            neighbours,
             key,
         }
     }
@@ -269,6 +247,36 @@ impl ClassFacts {
             waits_for_consumer: class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"),
             provisions: class.provisioner != "kubernetes.io/no-provisioner",
             topologies: class.allowed_topologies.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// What counts about a disruption budget.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BudgetFacts {
+    /// Namespace and name.
+    pub key: Key,
+    pub(crate) selector: LabelSelector,
+    pub(crate) disruptions_allowed: i32,
+    /// Names of pods that it was asked for and has allowed already.
+    pub(crate) disrupted: BTreeSet<String>,
+}
+
+impl BudgetFacts {
+    /// Reads a budget.
+    pub fn of(budget: &PodDisruptionBudget) -> Self {
+        let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        let tree = serde_json::to_value(selector).unwrap_or_default();
+        let status = budget.status.as_ref();
+        Self {
+            key: key_of(&budget.metadata),
+            selector: LabelSelector::from_object(&tree).unwrap_or_else(|_| LabelSelector::nothing()),
+            disruptions_allowed: status.and_then(|status| status.disruptions_allowed).unwrap_or(0),
+            disrupted: status
+                .iter()
+                .flat_map(|s| s.disrupted_pods.iter().flatten())
+                .map(|(name, _)| name.clone())
+                .collect(),
         }
     }
 }

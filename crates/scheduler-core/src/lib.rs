@@ -3,7 +3,7 @@
 //! A [`Snapshot`] holds what counts about nodes, pods, claims, volumes and classes. [`Snapshot::place`] decides for one
 //! pod and says why not, node by node. [`Scheduler`] is the machine around it: it keeps the snapshot, knows which pods
 //! wait for what, remembers what it has given away but not yet seen, and returns [`Action`]s. What is not here: anything
-//! that talks to the API (`scheduler`). Preemption, priorities and topology spread are not served.
+//! that talks to the API (`scheduler`).
 //!
 //! Start with [`Scheduler::poll_actions`].
 
@@ -11,15 +11,21 @@ mod affinity;
 mod facts;
 mod filter;
 mod machine;
+#[cfg(test)]
+mod neighbour_tests;
+mod neighbours;
+mod pods;
+mod preempt;
 mod resources;
 mod score;
 mod snapshot;
 mod storage;
+mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{ClaimFacts, ClassFacts, NodeFacts, PodFacts, VolumeFacts};
-pub use filter::{Decision, Unschedulable};
+pub use facts::{BudgetFacts, ClaimFacts, ClassFacts, NodeFacts, PodFacts, VolumeFacts};
+pub use filter::{Decision, Refusal, Unschedulable};
 pub use machine::{Action, Outcome, Scheduler};
 pub use resources::Resources;
 pub use snapshot::{Key, Snapshot};

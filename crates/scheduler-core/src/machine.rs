@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use meta::{Timestamp, Uid};
 
-use crate::facts::{ClaimFacts, ClassFacts, NodeFacts, PodFacts, VolumeFacts};
-use crate::filter::Decision;
+use crate::facts::{BudgetFacts, ClaimFacts, ClassFacts, NodeFacts, PodFacts, VolumeFacts};
+use crate::filter::{Decision, NO_NODES, Unschedulable};
+use crate::preempt::Preemption;
 use crate::snapshot::{Key, Snapshot};
 
 /// How long a pod that fits nowhere waits for an event that could help before it is looked at again all the same: a
@@ -53,6 +54,17 @@ pub enum Action {
         message: String,
         /// The condition is `False` already: its transition time stays.
         was_unschedulable: bool,
+    },
+    /// Promise the node to the pod, and delete these pods of lower priority; answer with [`Scheduler::outcome`].
+    Preempt {
+        /// The pod that needs their place.
+        pod: Key,
+        /// Its UID.
+        uid: Uid,
+        /// Where.
+        node: String,
+        /// Who has to go, with their UIDs.
+        victims: Vec<(Key, Uid)>,
     },
 }
 
@@ -120,6 +132,8 @@ pub struct Scheduler {
     pending: BTreeMap<Uid, Pending>,
     queue: Queue,
     deadlines: BTreeSet<(Timestamp, Uid)>,
+    /// Pods that an event may help.
+    waiting: BTreeSet<Uid>,
     /// Who is known under a name, so that a re-created pod is told from its predecessor.
     uids: BTreeMap<Key, Uid>,
     next_number: u64,
@@ -145,8 +159,7 @@ impl Scheduler {
         }
         if let Some(node) = facts.node.clone().filter(|_| !facts.is_terminal) {
             self.drop_pending(&facts.uid);
-            // Bound where it was assumed, or by somebody else.
-            self.snapshot.put_pod(facts, &node);
+            self.place_pod(facts, &node);
             return;
         }
         if !facts.is_ours_to_place {
@@ -162,6 +175,16 @@ impl Scheduler {
                 }
             }
             None => self.add_pending(facts),
+        }
+    }
+
+    /// A pod stands on a node: where it was assumed, or where somebody else put it.
+    fn place_pod(&mut self, facts: Arc<PodFacts>, node: &str) {
+        let matters = |pod: &PodFacts| (pod.node.clone(), pod.is_deleting, pod.labels.clone());
+        let is_news = self.snapshot.placed_pod(&facts.uid).is_none_or(|before| matters(before) != matters(&facts));
+        self.snapshot.put_pod(facts, node);
+        if is_news {
+            self.wake(wants_neighbours);
         }
     }
 
@@ -218,6 +241,23 @@ impl Scheduler {
         }
     }
 
+    /// A budget appeared or changed.
+    pub fn budget(&mut self, facts: BudgetFacts) {
+        self.snapshot.set_budget(facts);
+    }
+
+    /// A budget is gone.
+    pub fn budget_gone(&mut self, key: &Key) {
+        self.snapshot.remove_budget(key);
+    }
+
+    /// The labels of a namespace; `None`: it is gone.
+    pub fn namespace(&mut self, name: &str, labels: Option<BTreeMap<String, String>>) {
+        if self.snapshot.set_namespace(name, labels) {
+            self.wake(wants_neighbours);
+        }
+    }
+
     /// A storage class is gone.
     pub fn class_gone(&mut self, name: &str) {
         self.snapshot.remove_class(name);
@@ -226,7 +266,7 @@ impl Scheduler {
     /// An action ended.
     pub fn outcome(&mut self, action: &Action, outcome: &Outcome, now: Timestamp) {
         let uid = match action {
-            Action::Bind { uid, .. } | Action::SelectNode { uid, .. } => uid,
+            Action::Bind { uid, .. } | Action::SelectNode { uid, .. } | Action::Preempt { uid, .. } => uid,
             // A report that failed is repeated when the message changes; nothing hangs on it.
             Action::Report { .. } => return,
         };
@@ -249,7 +289,16 @@ impl Scheduler {
                 // The claims may have been bound before the answer came.
                 self.requeue(uid);
             }
+            (Action::Preempt { victims, .. }, Outcome::Done) => {
+                pending.failures = 0;
+                let until = now.checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+                self.enter(uid, State::Unschedulable(until));
+                self.note_endings(victims);
+                // They may have been gone before the answer came.
+                self.requeue(uid);
+            }
             (_, Outcome::Superseded | Outcome::Failed { .. }) => {
+                self.snapshot.nominated.remove(uid);
                 self.snapshot.take_pod(uid);
                 let pause = RETRY_MIN.saturating_mul(1 << pending.failures.min(10)).min(RETRY_MAX);
                 pending.failures += 1;
@@ -258,6 +307,17 @@ impl Scheduler {
                 self.wake(|_| true);
             }
             (Action::Report { .. }, Outcome::Done) => {}
+        }
+    }
+
+    /// Our own deletions are known before their events arrive: asking for more until then would take too many.
+    fn note_endings(&mut self, victims: &[(Key, Uid)]) {
+        for (_, victim) in victims {
+            let Some(facts) = self.snapshot.placed_pod(victim).filter(|facts| !facts.is_deleting) else { continue };
+            let ending = PodFacts { is_deleting: true, ..(**facts).clone() };
+            if let Some(node) = self.snapshot.node_of(victim).map(str::to_owned) {
+                self.snapshot.put_pod(Arc::new(ending), &node);
+            }
         }
     }
 
@@ -282,21 +342,23 @@ impl Scheduler {
             self.requeue(&uid);
         }
         while let Some((_, _, uid)) = self.queue.pop_first() {
-            actions.extend(self.look_at(&uid, now));
+            self.look_at(&uid, now, &mut actions);
         }
         actions
     }
 
     /// Decides for one pod and assumes what it decided.
-    fn look_at(&mut self, uid: &Uid, now: Timestamp) -> Option<Action> {
-        let facts = Arc::clone(&self.pending.get(uid)?.facts);
+    fn look_at(&mut self, uid: &Uid, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(facts) = self.pending.get(uid).map(|pending| Arc::clone(&pending.facts)) else { return };
         self.snapshot.take_pod(uid);
+        self.snapshot.prepare(&facts);
         let pod = facts.key.clone();
         match self.snapshot.place(&facts) {
             Decision::Bind { node } => {
-                self.snapshot.put_pod(facts, &node);
+                self.snapshot.nominated.remove(uid);
                 self.enter(uid, State::Calling);
-                Some(Action::Bind { pod, uid: uid.clone(), node })
+                self.place_pod(facts, &node);
+                actions.push(Action::Bind { pod, uid: uid.clone(), node });
             }
             Decision::SelectNode { node, claims } => {
                 self.snapshot.put_pod(facts, &node);
@@ -306,20 +368,52 @@ impl Scheduler {
                     (key, uid)
                 };
                 let claims = claims.into_iter().map(with_uid).collect();
-                Some(Action::SelectNode { pod, uid: uid.clone(), node, claims })
+                actions.push(Action::SelectNode { pod, uid: uid.clone(), node, claims });
             }
             Decision::AwaitVolumes { node } => {
                 self.snapshot.put_pod(facts, &node);
                 let until = now.checked_add(VOLUMES_WAIT).unwrap_or(Timestamp::MAX);
                 self.enter(uid, State::AwaitingVolumes(until));
-                None
             }
-            Decision::Unschedulable(why) => {
-                let until = now.checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
-                self.enter(uid, State::Unschedulable(until));
-                self.report(uid, &why.message)
-            }
+            Decision::Unschedulable(why) => self.make_room(uid, &facts, why, now, actions),
         }
+    }
+
+    /// A pod fits nowhere: others make room for it if they are less important, or it waits.
+    fn make_room(
+        &mut self,
+        uid: &Uid,
+        facts: &Arc<PodFacts>,
+        why: Unschedulable,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let until = now.checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+        self.enter(uid, State::Unschedulable(until));
+        if why.message == NO_NODES {
+            actions.extend(self.report(uid, &why.message));
+            return;
+        }
+        let because = match self.snapshot.preempt(facts, &why.nodes) {
+            Preemption::Of { node, victims } => {
+                actions.extend(self.report(uid, &why.message));
+                // What was promised there to less important pods is promised no more.
+                self.snapshot.nominated.retain(|_, (other, pod)| *other != node || pod.priority >= facts.priority);
+                self.snapshot.nominated.insert(uid.clone(), (node.clone(), Arc::clone(facts)));
+                self.enter(uid, State::Calling);
+                actions.push(Action::Preempt { pod: facts.key.clone(), uid: uid.clone(), node, victims });
+                return;
+            }
+            Preemption::None(because) => {
+                self.snapshot.nominated.remove(uid);
+                because
+            }
+            Preemption::Ending(node) => {
+                self.snapshot.nominated.insert(uid.clone(), (node, Arc::clone(facts)));
+                "not eligible due to a terminating pod on the nominated node.".to_owned()
+            }
+        };
+        actions.extend(self.report(uid, &format!("{} preemption: {because}", why.message)));
     }
 
     /// Tells why a pod waits, unless that is known.
@@ -363,6 +457,11 @@ impl Scheduler {
         if let Some(at) = state.deadline() {
             self.deadlines.insert((at, uid.clone()));
         }
+        if matches!(state, State::Unschedulable(_) | State::AwaitingVolumes(_)) {
+            self.waiting.insert(uid.clone());
+        } else {
+            self.waiting.remove(uid);
+        }
         pending.state = state;
     }
 
@@ -372,13 +471,8 @@ impl Scheduler {
 
     /// Looks again at the waiting pods that a change may help.
     fn wake(&mut self, concerns: impl Fn(&PodFacts) -> bool) {
-        let waits = |pending: &Pending| matches!(pending.state, State::Unschedulable(_) | State::AwaitingVolumes(_));
-        let woken: Vec<Uid> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| waits(pending) && concerns(&pending.facts))
-            .map(|(uid, _)| uid.clone())
-            .collect();
+        let is_concerned = |uid: &&Uid| self.pending.get(*uid).is_some_and(|pending| concerns(&pending.facts));
+        let woken: Vec<Uid> = self.waiting.iter().filter(is_concerned).cloned().collect();
         for uid in woken {
             self.requeue(&uid);
         }
@@ -387,6 +481,7 @@ impl Scheduler {
     fn drop_pending(&mut self, uid: &Uid) {
         self.enter(uid, State::Bound);
         self.pending.remove(uid);
+        self.snapshot.nominated.remove(uid);
     }
 
     /// A pod no longer counts, in whatever way it did.
@@ -398,9 +493,15 @@ impl Scheduler {
     }
 }
 
+/// True of a pod that others beside it may help.
+fn wants_neighbours(pod: &PodFacts) -> bool {
+    pod.neighbours.as_ref().is_some_and(|wants| !wants.near.is_empty() || !wants.spread.is_empty())
+}
+
 /// True if a change of a waiting pod may change where it can go.
 fn changes_placement(before: &PodFacts, after: &PodFacts) -> bool {
     let mut before = before.clone();
     before.unschedulable_message.clone_from(&after.unschedulable_message);
+    before.nominated_node.clone_from(&after.nominated_node);
     before != *after
 }

@@ -5,7 +5,7 @@ use crate::facts::{NodeFacts, PodFacts};
 use crate::snapshot::NodeInfo;
 
 /// What a rule gives a node at most; as upstream.
-const SCORE_MAX: i64 = 100;
+pub(crate) const SCORE_MAX: i64 = 100;
 /// Weights of the rules; as upstream.
 const TAINT_WEIGHT: i64 = 3;
 const AFFINITY_WEIGHT: i64 = 2;

@@ -1,13 +1,16 @@
 //! The cluster as the scheduler sees it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use meta::Uid;
 
-use crate::facts::{ClaimFacts, ClassFacts, NodeFacts, PodFacts, VolumeFacts};
+use crate::facts::{BudgetFacts, ClaimFacts, ClassFacts, NodeFacts, PodFacts, VolumeFacts};
+use crate::pods::{Namespaces, PodSet};
 use crate::resources::Resources;
+use crate::tally::{Counts, Tallies};
 
 /// Namespace (empty for cluster-scoped objects) and name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -49,8 +52,11 @@ pub struct Snapshot {
     pub(crate) classes: BTreeMap<String, ClassFacts>,
     /// Where each pod counts.
     placed: BTreeMap<Uid, String>,
-    /// The few of them that have anti-affinity terms.
-    keeping_away: BTreeSet<Uid>,
+    pub(crate) budgets: BTreeMap<Key, BudgetFacts>,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) tallies: Tallies,
+    /// Pods for which others have to go, and the node that was promised to each.
+    pub(crate) nominated: BTreeMap<Uid, (String, Arc<PodFacts>)>,
 }
 
 impl Snapshot {
@@ -75,22 +81,20 @@ impl Snapshot {
     /// Counts a pod on a node, in place of wherever it counted before.
     pub fn put_pod(&mut self, pod: Arc<PodFacts>, node: &str) {
         self.take_pod(&pod.uid);
+        self.tallies.put(&pod, node, &self.namespaces);
         let info = self.nodes.entry(node.to_owned()).or_default();
         info.used.add(&pod.requests);
         self.placed.insert(pod.uid.clone(), node.to_owned());
-        if !pod.apart.is_empty() {
-            self.keeping_away.insert(pod.uid.clone());
-        }
         info.pods.insert(pod.uid.clone(), pod);
     }
 
     /// No longer counts a pod; true if it counted.
     pub fn take_pod(&mut self, uid: &Uid) -> bool {
         let Some(node) = self.placed.remove(uid) else { return false };
-        self.keeping_away.remove(uid);
         let Some(info) = self.nodes.get_mut(&node) else { return false };
         if let Some(pod) = info.pods.remove(uid) {
             info.used.subtract(&pod.requests);
+            self.tallies.take(&pod, &node, &self.namespaces);
         }
         if info.pods.is_empty() && info.facts.is_none() {
             self.nodes.remove(&node);
@@ -136,16 +140,53 @@ impl Snapshot {
         self.classes.remove(name);
     }
 
-    /// The pods with anti-affinity terms, and where they are.
-    pub(crate) fn pods_that_keep_others_away(&self) -> impl Iterator<Item = (&NodeFacts, &PodFacts)> {
-        self.keeping_away.iter().filter_map(|uid| {
-            let info = self.nodes.get(self.placed.get(uid)?)?;
-            Some((info.facts.as_ref()?, info.pods.get(uid)?.as_ref()))
-        })
+    /// Learns a budget.
+    pub fn set_budget(&mut self, facts: BudgetFacts) {
+        self.budgets.insert(facts.key.clone(), facts);
+    }
+
+    /// Forgets a budget.
+    pub fn remove_budget(&mut self, key: &Key) {
+        self.budgets.remove(key);
+    }
+
+    /// Learns the labels of a namespace, or with `None` that it is gone; true if that changed anything.
+    pub fn set_namespace(&mut self, name: &str, labels: Option<BTreeMap<String, String>>) -> bool {
+        let before = self.namespaces.get(name);
+        if before == labels.as_ref() {
+            return false;
+        }
+        match labels {
+            Some(labels) => self.namespaces.insert(name.to_owned(), labels),
+            None => self.namespaces.remove(name),
+        };
+        self.tallies.forget_namespaces();
+        true
+    }
+
+    /// The facts of a pod that counts somewhere.
+    pub(crate) fn placed_pod(&self, uid: &Uid) -> Option<&Arc<PodFacts>> {
+        self.nodes.get(self.placed.get(uid)?)?.pods.get(uid)
+    }
+
+    /// Begins to keep count of the pods that a pod asks for, so that placing it and those like it needs no count of all.
+    pub fn prepare(&mut self, pod: &PodFacts) {
+        for pods in pod.neighbours.iter().flat_map(|neighbours| neighbours.sets()) {
+            self.tallies.count(pods, placed(&self.nodes), &self.namespaces);
+        }
+    }
+
+    /// How many pods of a set stand on which node.
+    pub(crate) fn counts(&self, pods: &PodSet) -> Cow<'_, Counts> {
+        self.tallies.of(pods, placed(&self.nodes), &self.namespaces)
     }
 
     /// The nodes that exist, with what is on them.
     pub(crate) fn known_nodes(&self) -> impl Iterator<Item = (&NodeFacts, &NodeInfo)> {
         self.nodes.values().filter_map(|info| info.facts.as_ref().map(|facts| (facts, info)))
     }
+}
+
+fn placed(nodes: &BTreeMap<String, NodeInfo>) -> impl Iterator<Item = (&str, &PodFacts)> {
+    nodes.iter().flat_map(|(node, info)| info.pods.values().map(move |pod| (node.as_str(), pod.as_ref())))
 }

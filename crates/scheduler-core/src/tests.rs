@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use crate::{Action, ClaimFacts, ClassFacts, Key, NodeFacts, Outcome, PodFacts, Scheduler, VolumeFacts};
 
-fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("the object has its shape")
 }
 
-fn node(name: &str, change: Value) -> NodeFacts {
+pub(crate) fn node(name: &str, change: Value) -> NodeFacts {
     let mut node = json!({
         "metadata": { "name": name, "labels": { "kubernetes.io/hostname": name } },
         "spec": {},
@@ -25,7 +25,7 @@ fn node(name: &str, change: Value) -> NodeFacts {
     NodeFacts::of(&typed(node))
 }
 
-fn pod(name: &str, change: Value) -> PodFacts {
+pub(crate) fn pod(name: &str, change: Value) -> PodFacts {
     let mut pod = json!({
         "metadata": { "name": name, "namespace": "default", "uid": format!("uid-{name}"), "labels": { "app": "db" } },
         "spec": { "containers": [{ "name": "c", "resources": { "requests": { "cpu": "500m", "memory": "1Gi" } } }] },
@@ -67,7 +67,7 @@ fn class(mode: &str) -> ClassFacts {
     })))
 }
 
-fn merge(tree: &mut Value, change: Value) {
+pub(crate) fn merge(tree: &mut Value, change: Value) {
     match (tree, change) {
         (Value::Object(tree), Value::Object(change)) => {
             for (name, value) in change {
@@ -78,12 +78,12 @@ fn merge(tree: &mut Value, change: Value) {
     }
 }
 
-fn at(secs: i64) -> Timestamp {
+pub(crate) fn at(secs: i64) -> Timestamp {
     Timestamp::from_second(secs).expect("a small number")
 }
 
 /// One line for each action.
-fn show(actions: &[Action]) -> String {
+pub(crate) fn show(actions: &[Action]) -> String {
     let line = |action: &Action| match action {
         Action::Bind { pod, node, .. } => format!("bind {} to {node}", pod.name),
         Action::SelectNode { pod, node, claims, .. } => {
@@ -94,17 +94,21 @@ fn show(actions: &[Action]) -> String {
             let again = if *was_unschedulable { " again" } else { "" };
             format!("report {}{again}: {message}", pod.name)
         }
+        Action::Preempt { pod, node, victims, .. } => {
+            let victims: Vec<&str> = victims.iter().map(|(key, _)| key.name.as_str()).collect();
+            format!("preempt {} on {node} for {}", victims.join(","), pod.name)
+        }
     };
     if actions.is_empty() { "-".to_owned() } else { actions.iter().map(line).collect::<Vec<_>>().join("\n") }
 }
 
-fn check(scheduler: &mut Scheduler, secs: i64, want: Expect) -> Vec<Action> {
+pub(crate) fn check(scheduler: &mut Scheduler, secs: i64, want: Expect) -> Vec<Action> {
     let actions = scheduler.poll_actions(at(secs));
     want.assert_eq(&show(&actions));
     actions
 }
 
-fn with_nodes(nodes: impl IntoIterator<Item = NodeFacts>) -> Scheduler {
+pub(crate) fn with_nodes(nodes: impl IntoIterator<Item = NodeFacts>) -> Scheduler {
     let mut scheduler = Scheduler::default();
     nodes.into_iter().for_each(|node| scheduler.node(node));
     scheduler
@@ -131,7 +135,7 @@ fn a_pod_that_fits_is_bound_and_what_it_asks_is_taken_at_once() {
             bind b to n1
             bind c to n1
             bind d to n1
-            report e: 0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory."#]],
+            report e: 0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."#]],
     );
     check(&mut scheduler, 1, expect!["-"]);
 }
@@ -142,32 +146,44 @@ fn every_rule_says_no_in_upstream_s_words() {
     refusal(
         json!({ "spec": { "unschedulable": true } }),
         nothing(),
-        expect!["report p: 0/1 nodes are available: 1 node(s) were unschedulable."],
+        expect![
+            "report p: 0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
     refusal(
         json!({ "spec": { "taints": [{ "key": "node.kubernetes.io/not-ready", "effect": "NoSchedule" }] } }),
         nothing(),
-        expect!["report p: 0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }."],
+        expect![
+            "report p: 0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
     refusal(
         nothing(),
         json!({ "spec": { "nodeSelector": { "disk": "ssd" } } }),
-        expect!["report p: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."],
+        expect![
+            "report p: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
     refusal(
         json!({ "status": { "allocatable": { "pods": "0" } } }),
         nothing(),
-        expect!["report p: 0/1 nodes are available: 1 Too many pods."],
+        expect![
+            "report p: 0/1 nodes are available: 1 Too many pods. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
     refusal(
         nothing(),
         json!({ "spec": { "containers": [{ "name": "c", "resources": { "requests": { "example.com/gpu": "1" } } }] } }),
-        expect!["report p: 0/1 nodes are available: 1 Insufficient example.com/gpu."],
+        expect![
+            "report p: 0/1 nodes are available: 1 Insufficient example.com/gpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
     refusal(
         nothing(),
         with_claim("data"),
-        expect![[r#"report p: 0/1 nodes are available: persistentvolumeclaim "data" not found."#]],
+        expect![[
+            r#"report p: 0/1 nodes are available: persistentvolumeclaim "data" not found. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."#
+        ]],
     );
     let mut scheduler = Scheduler::default();
     scheduler.pod(pod("p", nothing()));
@@ -183,7 +199,9 @@ fn reasons_of_several_nodes_are_counted() {
     check(
         &mut scheduler,
         0,
-        expect!["report p: 0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable."],
+        expect![
+            "report p: 0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+        ],
     );
 }
 
@@ -237,8 +255,8 @@ fn pods_spread_over_nodes_by_what_is_left_and_stay_apart_if_they_must() {
         expect![[r#"
             bind a to n1
             bind b to n2
-            report c: 0/2 nodes are available: 2 node(s) didn't satisfy existing pods anti-affinity rules.
-            report d: 0/2 nodes are available: 2 node(s) didn't satisfy existing pods anti-affinity rules.
+            report c: 0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.
+            report d: 0/2 nodes are available: 2 node(s) didn't satisfy existing pods anti-affinity rules. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.
             bind e to n1"#]],
     );
 }
@@ -247,11 +265,23 @@ fn pods_spread_over_nodes_by_what_is_left_and_stay_apart_if_they_must() {
 fn an_unschedulable_pod_is_woken_by_what_may_help_and_tells_only_news() {
     let mut scheduler = with_nodes([node("n1", json!({ "spec": { "unschedulable": true } }))]);
     scheduler.pod(pod("p", json!({})));
-    check(&mut scheduler, 0, expect!["report p: 0/1 nodes are available: 1 node(s) were unschedulable."]);
+    check(
+        &mut scheduler,
+        0,
+        expect![
+            "report p: 0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
+    );
     scheduler.node(node("n1", json!({ "spec": { "unschedulable": true } })));
     check(&mut scheduler, 1, expect!["-"]);
     scheduler.node(node("n1", json!({ "status": { "allocatable": { "cpu": "1m" } } })));
-    check(&mut scheduler, 2, expect!["report p again: 0/1 nodes are available: 1 Insufficient cpu."]);
+    check(
+        &mut scheduler,
+        2,
+        expect![
+            "report p again: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
+    );
     scheduler.node(node("n1", json!({})));
     check(&mut scheduler, 3, expect!["bind p to n1"]);
 }
@@ -264,7 +294,13 @@ fn a_pod_that_ends_makes_room() {
         let mut scheduler = with_nodes([node("n1", small.clone())]);
         scheduler.pod(pod("a", running.clone()));
         scheduler.pod(pod("b", json!({})));
-        check(&mut scheduler, 0, expect!["report b: 0/1 nodes are available: 1 Insufficient cpu."]);
+        check(
+            &mut scheduler,
+            0,
+            expect![
+                "report b: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+            ],
+        );
         if ends == "gone" {
             scheduler.pod_gone(&Key::new("default", "a"));
         } else {
@@ -314,42 +350,32 @@ fn a_claim_that_is_never_bound_is_told_after_ten_minutes() {
 
 #[test]
 fn volumes_pin_their_pods_and_bad_claims_are_told() {
-    let refused = |facts: ClaimFacts, mode: &str, want: Expect| {
+    let refused = |facts: ClaimFacts, mode: &str, reason: &str| {
         let mut scheduler = with_nodes([node("n1", json!({}))]);
         scheduler.class(class(mode));
         scheduler.claim(facts);
         scheduler.volume(volume("elsewhere", "n9"));
         scheduler.pod(pod("p", with_claim(if mode == "Elsewhere" { "elsewhere" } else { "data" })));
-        check(&mut scheduler, 0, want);
+        let actions = show(&scheduler.poll_actions(at(0)));
+        let not_helpful = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+        assert_eq!(actions, format!("report p: 0/1 nodes are available: {reason}. {not_helpful}"));
     };
-    refused(
-        bound_claim("elsewhere"),
-        "Elsewhere",
-        expect!["report p: 0/1 nodes are available: 1 node(s) had volume node affinity conflict."],
-    );
+    refused(bound_claim("elsewhere"), "Elsewhere", "1 node(s) had volume node affinity conflict");
     refused(
         bound_claim("data"),
         "Immediate",
-        expect![
-            "report p: 0/1 nodes are available: 1 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)."
-        ],
+        "1 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
     );
-    refused(
-        claim("data", json!({})),
-        "Immediate",
-        expect!["report p: 0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."],
-    );
+    refused(claim("data", json!({})), "Immediate", "pod has unbound immediate PersistentVolumeClaims");
     refused(
         claim("data", json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } })),
         "WaitForFirstConsumer",
-        expect![[r#"report p: 0/1 nodes are available: persistentvolumeclaim "data" is being deleted."#]],
+        r#"persistentvolumeclaim "data" is being deleted"#,
     );
     refused(
         claim("data", json!({ "spec": { "volumeName": "pv-x" }, "status": { "phase": "Lost" } })),
         "Immediate",
-        expect![[
-            r#"report p: 0/1 nodes are available: persistentvolumeclaim "data" bound to non-existent persistentvolume "pv-x"."#
-        ]],
+        r#"persistentvolumeclaim "data" bound to non-existent persistentvolume "pv-x""#,
     );
 }
 
@@ -367,7 +393,7 @@ fn a_claim_for_one_pod_is_not_given_to_two() {
         0,
         expect![[r#"
             bind a to n1
-            report b: 0/1 nodes are available: node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode."#]],
+            report b: 0/1 nodes are available: node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."#]],
     );
 }
 
@@ -377,11 +403,23 @@ fn a_failed_binding_is_tried_again_later_and_holds_nothing_meanwhile() {
     scheduler.pod(pod("a", json!({})));
     let actions = check(&mut scheduler, 0, expect!["bind a to n1"]);
     scheduler.pod(pod("b", json!({})));
-    check(&mut scheduler, 0, expect!["report b: 0/1 nodes are available: 1 Insufficient cpu."]);
+    check(
+        &mut scheduler,
+        0,
+        expect![
+            "report b: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+        ],
+    );
     scheduler.outcome(&actions[0], &Outcome::Failed { message: "disk full".to_owned() }, at(0));
     check(&mut scheduler, 0, expect!["bind b to n1"]);
     assert_eq!(scheduler.next_deadline(), Some(at(1)));
-    check(&mut scheduler, 1, expect!["report a: 0/1 nodes are available: 1 Insufficient cpu."]);
+    check(
+        &mut scheduler,
+        1,
+        expect![
+            "report a: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+        ],
+    );
 }
 
 #[test]

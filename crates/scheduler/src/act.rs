@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use client::{Client, Collection, Patch, WriteOptions};
+use client::{Client, Collection, DeleteOptions, Patch, WriteOptions};
 use informer::events::reference_to;
 use informer::{Cached, Clock, EventRecorder, EventType, Informer};
 use k8s_openapi::api::core::v1::Pod;
@@ -32,6 +32,7 @@ impl Actor {
             Action::Report { pod, uid, message, was_unschedulable } => {
                 self.report(pod, uid, message, *was_unschedulable).await
             }
+            Action::Preempt { pod, uid, node, victims } => self.preempt(pod, uid, node, victims).await,
         };
         (action, outcome)
     }
@@ -79,6 +80,42 @@ impl Actor {
                 Outcome::Failed { message: status.message }
             }
         }
+    }
+
+    /// Promises the node to the pod, then says to each victim why it goes, and deletes it with its own grace.
+    async fn preempt(&self, pod: &Key, uid: &Uid, node: &str, victims: &[(Key, Uid)]) -> Outcome {
+        let id = ObjectId::namespaced(PODS, &pod.namespace, &pod.name);
+        let promise = json!({ "metadata": { "uid": uid.0 }, "status": { "nominatedNodeName": node } });
+        if let Err(status) = self.client.patch(&id, Some("status"), Patch::Strategic(promise), &options()).await {
+            return self.failed(pod, uid, "preemption", &status);
+        }
+        for (victim, victim_uid) in victims {
+            if let Err(status) = self.evict(victim, victim_uid).await
+                && !status.is_not_found()
+                && !status.is_conflict()
+            {
+                return self.failed(pod, uid, "preemption", &status);
+            }
+            tracing::info!(pod = %victim, preemptor = %pod, node, "a pod makes room for a more important one");
+            let message = format!("Preempted by pod {} on node {node}", uid.0);
+            self.tell(victim, victim_uid, EventType::Normal, "Preempted", message);
+        }
+        Outcome::Done
+    }
+
+    async fn evict(&self, victim: &Key, uid: &Uid) -> Result<(), Status> {
+        let id = ObjectId::namespaced(PODS, &victim.namespace, &victim.name);
+        let now = self.clock.now();
+        let condition = json!({
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": "default-scheduler: preempting to accommodate a higher priority pod",
+            "lastTransitionTime": Timestamp::from_second(now.as_second()).unwrap_or(now).to_string(),
+        });
+        let patch = json!({ "metadata": { "uid": uid.0 }, "status": { "conditions": [condition] } });
+        self.client.patch(&id, Some("status"), Patch::Strategic(patch), &options()).await?;
+        self.client.delete(&id, &DeleteOptions { uid: Some(uid.clone()), ..DeleteOptions::default() }).await
     }
 
     /// Tells a failure, unless the object is just not what it was.

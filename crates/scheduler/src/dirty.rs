@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use informer::{Cacheable, Informer, Informers, Kinded};
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use scheduler_core::{ClaimFacts, ClassFacts, Key, NodeFacts, PodFacts, Scheduler, VolumeFacts};
 use tokio::sync::Notify;
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 /// One object whose state is to be read anew. In the order in which the core is told: what pods need comes before them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Name {
+    Namespace(String),
     Class(String),
     Node(String),
     Volume(String),
@@ -39,6 +40,7 @@ impl Names {
 /// The caches that the scheduler reads, and what in them the core has not been told yet.
 pub(crate) struct Dirty {
     names: Arc<Names>,
+    namespaces: Informer<Namespace>,
     classes: Informer<StorageClass>,
     nodes: Informer<Node>,
     volumes: Informer<PersistentVolume>,
@@ -47,11 +49,12 @@ pub(crate) struct Dirty {
 }
 
 impl Dirty {
-    /// Begins to follow all five kinds.
+    /// Begins to follow all kinds that count.
     pub(crate) fn follow(informers: &Informers) -> Self {
         let names = Arc::new(Names::default());
         let key = |key: informer::Key| Key { namespace: key.namespace, name: key.name };
         Self {
+            namespaces: followed(informers, &names, |key| Name::Namespace(key.name)),
             classes: followed(informers, &names, |key| Name::Class(key.name)),
             nodes: followed(informers, &names, |key| Name::Node(key.name)),
             volumes: followed(informers, &names, |key| Name::Volume(key.name)),
@@ -63,6 +66,7 @@ impl Dirty {
 
     /// Waits until all caches hold their first list.
     pub(crate) async fn synced(&self) {
+        self.namespaces.synced().await;
         self.classes.synced().await;
         self.nodes.synced().await;
         self.volumes.synced().await;
@@ -79,6 +83,11 @@ impl Dirty {
     pub(crate) fn feed(&self, core: &mut Scheduler) {
         for name in self.names.take() {
             match name {
+                Name::Namespace(name) => {
+                    let labels =
+                        self.namespaces.get("", &name).map(|found| found.metadata.labels.clone().unwrap_or_default());
+                    core.namespace(&name, labels);
+                }
                 Name::Class(name) => match self.classes.get("", &name) {
                     Some(class) => core.class(ClassFacts::of(&class)),
                     None => core.class_gone(&name),
