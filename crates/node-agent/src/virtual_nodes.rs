@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::Client;
+use client::{Client, NodeStreams};
 use container_runtime::{ContainerSpec, Life, SandboxSpec, Script, VirtualRuntime};
 use futures::StreamExt;
 use images::EveryImage;
@@ -30,6 +30,7 @@ use crate::adopt::Inventory;
 use crate::dispatch::{Command, Dispatcher, Start};
 use crate::handles::{Handles, Home, Homes};
 use crate::shared::{MachineFacts, Reality, Shared};
+use crate::streams::Streams;
 use crate::watches::Watches;
 use crate::{Config, Parts, heartbeat, reclaim};
 
@@ -134,6 +135,11 @@ impl VirtualNodes {
         tasks.spawn(async move { stop.run_until_cancelled(fleet.run()).await });
         tasks.close();
         Self { handles, tasks, cancel }
+    }
+
+    /// What is asked of virtual pods directly: refused with the reason.
+    pub fn streams(&self) -> Arc<dyn NodeStreams> {
+        Arc::new(Streams { handles: vec![self.handles.clone()], tasks: self.tasks.clone() })
     }
 
     /// Stops and waits.

@@ -1,32 +1,31 @@
 //! The node agent between the real API server and the in-memory runtime, network, images and volumes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+mod common;
+
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::resources;
-use apiserver::{ApiServer, Config as ServerConfig, Limits};
 use client::{Client, Collection, DeleteOptions, Patch, WriteOptions};
 use container_runtime::{
     ContainerSpec, ContainerState, ContainerStatus, Life, Runtime, SandboxSpec, Script, VirtualRuntime,
 };
 use images::{Image, MemoryImages};
-use informer::{Cached, Informer, Informers};
+use informer::{Informer, Informers};
 use k8s_openapi::api::core::v1::{Event, PersistentVolume, Pod};
 use meta::{ObjectId, ResourceId};
 use node_agent::{Config, NodeAgent, Parts};
-use pki::{Pki, PkiRequest, ServingNames};
 use pod_network::{MemoryNetwork, Ranges};
 use serde_json::{Value, json};
-use store::{MemoryDisk, MemoryEngine, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use volumes::{MemoryVolumes, Volumes};
 
-/// Longest wait for anything in these tests; far more than anything takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+use common::{PATIENCE, until};
+
 const NODE: &str = "n1";
 const IMAGE: &str = "docker.io/library/redis:7";
 
@@ -54,20 +53,7 @@ impl Bed {
     /// A node whose agent does not run yet.
     async fn new(script: Script) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let request = PkiRequest {
-            cluster_name: "bed".to_owned(),
-            serving: ServingNames { dns: Vec::new(), addresses: Vec::new() },
-        };
-        let config = ServerConfig {
-            pki: Arc::new(Pki::open(&folder.path().join("pki"), &request, meta::Timestamp::now()).unwrap()),
-            service_range: "10.96.0.0/16".parse().unwrap(),
-            advertise: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 6443),
-            admin_token: None,
-            event_ttl: Duration::from_secs(3600),
-            limits: Limits::STANDARD,
-        };
-        let store = Store::open(store::Config::standard(), MemoryEngine::open(&MemoryDisk::default())).unwrap();
-        let server = ApiServer::start(config, store).await.unwrap();
+        let server = common::server(&folder).await;
         let cancel = CancellationToken::new();
         let images = MemoryImages::default();
         let image = Image { id: "sha256:1".to_owned(), cmd: vec!["redis-server".to_owned()], ..Image::default() };
@@ -220,27 +206,6 @@ fn condition<'p>(pod: &'p Pod, wanted: &str, reason: &str) -> Option<&'p str> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let found = conditions.iter().find(|one| one.type_ == wanted && one.reason.as_deref() == Some(reason))?;
     found.message.as_deref()
-}
-
-/// Waits until this is true of everything an informer holds.
-async fn until<T: informer::Cacheable + std::fmt::Debug>(
-    informer: &Informer<T>,
-    what: &str,
-    seen: impl Fn(&[Arc<Cached<T>>]) -> bool,
-) {
-    let mut changes = informer.changes();
-    let wait = async {
-        informer.synced().await;
-        loop {
-            changes.mark_unchanged();
-            if seen(&informer.list()) {
-                return;
-            }
-            changes.changed().await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, wait).await;
-    assert!(waited.is_ok(), "{what}: {:#?}", informer.list());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

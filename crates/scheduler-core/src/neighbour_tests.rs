@@ -69,15 +69,24 @@ fn required_affinity_keeps_a_kind_in_the_place_of_its_first_pod() {
     let other = term("podAffinity", "zone", json!({ "labelSelector": { "matchLabels": { "app": "web" } } }));
     let mut scheduler = with_nodes(three_zones());
     scheduler.pod(pod("a", other));
-    check(&mut scheduler, 0, expect![""]);
+    check(
+        &mut scheduler,
+        0,
+        expect![
+            "report a: 0/3 nodes are available: 3 node(s) didn't match pod affinity rules. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+        ],
+    );
     // Until one comes.
     scheduler.pod(pod("w", on("n3", json!({ "metadata": { "labels": { "app": "web" } } }))));
-    check(&mut scheduler, 1, expect![""]);
+    check(&mut scheduler, 1, expect!["bind a to n2"]);
 }
 
 #[test]
 fn required_anti_affinity_gives_each_place_one_pod() {
-    expect![""].assert_eq(&three(three_zones(), &term("podAntiAffinity", "zone", json!({}))));
+    expect![[r#"
+        bind a to n1
+        bind b to n2
+        report c: 0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."#]].assert_eq(&three(three_zones(), &term("podAntiAffinity", "zone", json!({}))));
 }
 
 #[test]
@@ -85,14 +94,14 @@ fn preferences_of_pods_are_weighed_both_ways() {
     let mut scheduler = with_nodes(three_zones());
     scheduler.pod(pod("w", on("n2", json!({}))));
     scheduler.pod(pod("near", wish("podAffinity", "kubernetes.io/hostname")));
-    check(&mut scheduler, 0, expect![""]);
+    check(&mut scheduler, 0, expect!["bind near to n2"]);
     scheduler.pod(pod("apart", wish("podAntiAffinity", "zone")));
-    check(&mut scheduler, 0, expect![""]);
+    check(&mut scheduler, 0, expect!["bind apart to n1"]);
     // A pod that is there already draws one that says nothing.
     let mut scheduler = with_nodes(three_zones());
     scheduler.pod(pod("w", on("n3", wish("podAffinity", "kubernetes.io/hostname"))));
     scheduler.pod(pod("p", json!({})));
-    check(&mut scheduler, 0, expect![""]);
+    check(&mut scheduler, 0, expect!["bind p to n3"]);
 }
 
 #[test]
@@ -130,14 +139,28 @@ fn match_label_keys_narrow_a_term_to_pods_with_the_same_value() {
 
 #[test]
 fn spread_keeps_the_skew_between_places() {
-    expect![""].assert_eq(&three(three_zones(), &spread("zone", json!({}))));
+    expect![[r#"
+        bind a to n1
+        bind b to n2
+        bind c to n3"#]]
+    .assert_eq(&three(three_zones(), &spread("zone", json!({}))));
     // With too few places, the fewest counts as none.
-    expect![""].assert_eq(&three(three_zones(), &spread("zone", json!({ "minDomains": 3 }))));
+    expect![[r#"
+        bind a to n1
+        bind b to n2
+        report c: 0/3 nodes are available: 3 node(s) didn't match pod topology spread constraints. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."#]].assert_eq(&three(three_zones(), &spread("zone", json!({ "minDomains": 3 }))));
     // Nodes without the label cannot have it.
-    expect![""].assert_eq(&three(vec![node("n1", json!({}))], &spread("zone", json!({}))));
+    expect![[r#"
+        report a: 0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label). preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.
+        report b: 0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label). preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.
+        report c: 0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label). preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."#]].assert_eq(&three(vec![node("n1", json!({}))], &spread("zone", json!({}))));
     // As a wish it only orders the nodes.
     let soft = spread("kubernetes.io/hostname", json!({ "whenUnsatisfiable": "ScheduleAnyway" }));
-    expect![""].assert_eq(&three(vec![zoned("n1", "x"), zoned("n2", "y")], &soft));
+    expect![[r#"
+        bind a to n1
+        bind b to n2
+        bind c to n1"#]]
+    .assert_eq(&three(vec![zoned("n1", "x"), zoned("n2", "y")], &soft));
 }
 
 #[test]
@@ -172,10 +195,22 @@ fn a_more_important_pod_takes_the_place_of_the_least_important() {
     scheduler.pod(pod("low", on("n1", important(1))));
     scheduler.pod(pod("lower", on("n2", important(-1))));
     scheduler.pod(pod("high", important(10)));
-    let actions = check(&mut scheduler, 0, expect![""]);
+    let actions = check(
+        &mut scheduler,
+        0,
+        expect![[r#"
+            report high: 0/2 nodes are available: 2 Insufficient cpu.
+            preempt lower on n2 for high"#]],
+    );
     // Its place is kept for it, also from those that come later and are less important.
     scheduler.outcome(&actions[1], &Outcome::Done, at(0));
-    check(&mut scheduler, 0, expect![""]);
+    check(
+        &mut scheduler,
+        0,
+        expect![
+            "report high again: 0/2 nodes are available: 2 Insufficient cpu. preemption: not eligible due to a terminating pod on the nominated node."
+        ],
+    );
     scheduler.pod_gone(&Key::new("default", "lower"));
     scheduler.pod(pod("middle", important(5)));
     let actions = scheduler.poll_actions(at(1));
@@ -190,10 +225,13 @@ fn nobody_makes_room_for_an_equal_or_for_one_that_never_preempts() {
         scheduler.pod(pod("p", change));
         show(&scheduler.poll_actions(at(0)))
     };
-    expect![""].assert_eq(&tried(important(1)));
-    expect![""].assert_eq(&tried(json!({ "spec": { "priority": 9, "preemptionPolicy": "Never" } })));
+    expect!["report p: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."].assert_eq(&tried(important(1)));
+    expect![
+        "report p: 0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never."
+    ]
+    .assert_eq(&tried(json!({ "spec": { "priority": 9, "preemptionPolicy": "Never" } })));
     let big = json!({ "spec": { "priority": 9, "containers": [{ "name": "c", "resources": { "requests": { "cpu": "9" } } }] } });
-    expect![""].assert_eq(&tried(big));
+    expect!["report p: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."].assert_eq(&tried(big));
 }
 
 #[test]
@@ -215,13 +253,25 @@ fn a_budget_chooses_other_victims_and_is_broken_only_where_nothing_else_helps() 
     scheduler.pod(pod("g", guarded("n1", 0)));
     scheduler.pod(pod("free", on("n2", important(5))));
     scheduler.pod(pod("high", important(10)));
-    check(&mut scheduler, 0, expect![""]);
+    check(
+        &mut scheduler,
+        0,
+        expect![[r#"
+        report high: 0/2 nodes are available: 2 Insufficient cpu.
+        preempt free on n2 for high"#]],
+    );
 
     let mut scheduler = with_nodes([small("n1")]);
     scheduler.budget(budget(0));
     scheduler.pod(pod("g", guarded("n1", 0)));
     scheduler.pod(pod("high", important(10)));
-    check(&mut scheduler, 0, expect![""]);
+    check(
+        &mut scheduler,
+        0,
+        expect![[r#"
+        report high: 0/1 nodes are available: 1 Insufficient cpu.
+        preempt g on n1 for high"#]],
+    );
 }
 
 #[test]
@@ -239,7 +289,13 @@ fn only_as_many_go_as_must_and_the_important_stay() {
         scheduler.pod(pod(name, half(priority)));
     }
     scheduler.pod(pod("high", important(10)));
-    check(&mut scheduler, 0, expect![""]);
+    check(
+        &mut scheduler,
+        0,
+        expect![[r#"
+        report high: 0/1 nodes are available: 1 Insufficient cpu.
+        preempt c,b on n1 for high"#]],
+    );
 }
 
 #[test]
@@ -248,7 +304,15 @@ fn the_queue_goes_by_priority_then_by_arrival() {
     for (name, priority) in [("a", 0), ("b", 5), ("c", 5), ("d", 9)] {
         scheduler.pod(pod(name, important(priority)));
     }
-    check(&mut scheduler, 0, expect![""]);
+    check(
+        &mut scheduler,
+        0,
+        expect![[r#"
+        bind d to n1
+        bind b to n1
+        bind c to n1
+        bind a to n1"#]],
+    );
 }
 
 /// A pod of the model: labels by number, terms by number.

@@ -135,7 +135,7 @@ fn a_pod_that_fits_is_bound_and_what_it_asks_is_taken_at_once() {
             bind b to n1
             bind c to n1
             bind d to n1
-            report e: 0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory."#]],
+            report e: 0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."#]],
     );
     check(&mut scheduler, 1, expect!["-"]);
 }
@@ -146,32 +146,44 @@ fn every_rule_says_no_in_upstream_s_words() {
     refusal(
         json!({ "spec": { "unschedulable": true } }),
         nothing(),
-        expect!["report p: 0/1 nodes are available: 1 node(s) were unschedulable."],
+        expect![
+            "report p: 0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
     refusal(
         json!({ "spec": { "taints": [{ "key": "node.kubernetes.io/not-ready", "effect": "NoSchedule" }] } }),
         nothing(),
-        expect!["report p: 0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }."],
+        expect![
+            "report p: 0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
     refusal(
         nothing(),
         json!({ "spec": { "nodeSelector": { "disk": "ssd" } } }),
-        expect!["report p: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."],
+        expect![
+            "report p: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
     refusal(
         json!({ "status": { "allocatable": { "pods": "0" } } }),
         nothing(),
-        expect!["report p: 0/1 nodes are available: 1 Too many pods."],
+        expect![
+            "report p: 0/1 nodes are available: 1 Too many pods. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
     refusal(
         nothing(),
         json!({ "spec": { "containers": [{ "name": "c", "resources": { "requests": { "example.com/gpu": "1" } } }] } }),
-        expect!["report p: 0/1 nodes are available: 1 Insufficient example.com/gpu."],
+        expect![
+            "report p: 0/1 nodes are available: 1 Insufficient example.com/gpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
     refusal(
         nothing(),
         with_claim("data"),
-        expect![[r#"report p: 0/1 nodes are available: persistentvolumeclaim "data" not found."#]],
+        expect![[
+            r#"report p: 0/1 nodes are available: persistentvolumeclaim "data" not found. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."#
+        ]],
     );
     let mut scheduler = Scheduler::default();
     scheduler.pod(pod("p", nothing()));
@@ -187,7 +199,9 @@ fn reasons_of_several_nodes_are_counted() {
     check(
         &mut scheduler,
         0,
-        expect!["report p: 0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable."],
+        expect![
+            "report p: 0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+        ],
     );
 }
 
@@ -241,8 +255,8 @@ fn pods_spread_over_nodes_by_what_is_left_and_stay_apart_if_they_must() {
         expect![[r#"
             bind a to n1
             bind b to n2
-            report c: 0/2 nodes are available: 2 node(s) didn't satisfy existing pods anti-affinity rules.
-            report d: 0/2 nodes are available: 2 node(s) didn't satisfy existing pods anti-affinity rules.
+            report c: 0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.
+            report d: 0/2 nodes are available: 2 node(s) didn't satisfy existing pods anti-affinity rules. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.
             bind e to n1"#]],
     );
 }
@@ -251,11 +265,23 @@ fn pods_spread_over_nodes_by_what_is_left_and_stay_apart_if_they_must() {
 fn an_unschedulable_pod_is_woken_by_what_may_help_and_tells_only_news() {
     let mut scheduler = with_nodes([node("n1", json!({ "spec": { "unschedulable": true } }))]);
     scheduler.pod(pod("p", json!({})));
-    check(&mut scheduler, 0, expect!["report p: 0/1 nodes are available: 1 node(s) were unschedulable."]);
+    check(
+        &mut scheduler,
+        0,
+        expect![
+            "report p: 0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
+    );
     scheduler.node(node("n1", json!({ "spec": { "unschedulable": true } })));
     check(&mut scheduler, 1, expect!["-"]);
     scheduler.node(node("n1", json!({ "status": { "allocatable": { "cpu": "1m" } } })));
-    check(&mut scheduler, 2, expect!["report p again: 0/1 nodes are available: 1 Insufficient cpu."]);
+    check(
+        &mut scheduler,
+        2,
+        expect![
+            "report p again: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
+    );
     scheduler.node(node("n1", json!({})));
     check(&mut scheduler, 3, expect!["bind p to n1"]);
 }
@@ -268,7 +294,13 @@ fn a_pod_that_ends_makes_room() {
         let mut scheduler = with_nodes([node("n1", small.clone())]);
         scheduler.pod(pod("a", running.clone()));
         scheduler.pod(pod("b", json!({})));
-        check(&mut scheduler, 0, expect!["report b: 0/1 nodes are available: 1 Insufficient cpu."]);
+        check(
+            &mut scheduler,
+            0,
+            expect![
+                "report b: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+            ],
+        );
         if ends == "gone" {
             scheduler.pod_gone(&Key::new("default", "a"));
         } else {
@@ -280,7 +312,6 @@ fn a_pod_that_ends_makes_room() {
 
 #[test]
 fn a_claim_that_waits_for_its_consumer_learns_the_node_before_the_pod_is_bound() {
-    // N-2.
     let mut scheduler = with_nodes([node("n1", json!({})), node("n2", json!({}))]);
     scheduler.class(class("WaitForFirstConsumer"));
     scheduler.claim(claim("data", json!({})));
@@ -303,7 +334,6 @@ fn a_claim_that_waits_for_its_consumer_learns_the_node_before_the_pod_is_bound()
 
 #[test]
 fn a_claim_that_is_never_bound_is_told_after_ten_minutes() {
-    // N-2.
     let mut scheduler = with_nodes([node("n1", json!({}))]);
     scheduler.class(class("WaitForFirstConsumer"));
     let selected = json!({ "metadata": { "annotations": { "volume.kubernetes.io/selected-node": "n1" } } });
@@ -320,49 +350,37 @@ fn a_claim_that_is_never_bound_is_told_after_ten_minutes() {
 
 #[test]
 fn volumes_pin_their_pods_and_bad_claims_are_told() {
-    // N-6, N-7.
-    let refused = |facts: ClaimFacts, mode: &str, want: Expect| {
+    let refused = |facts: ClaimFacts, mode: &str, reason: &str| {
         let mut scheduler = with_nodes([node("n1", json!({}))]);
         scheduler.class(class(mode));
         scheduler.claim(facts);
         scheduler.volume(volume("elsewhere", "n9"));
         scheduler.pod(pod("p", with_claim(if mode == "Elsewhere" { "elsewhere" } else { "data" })));
-        check(&mut scheduler, 0, want);
+        let actions = show(&scheduler.poll_actions(at(0)));
+        let not_helpful = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+        assert_eq!(actions, format!("report p: 0/1 nodes are available: {reason}. {not_helpful}"));
     };
-    refused(
-        bound_claim("elsewhere"),
-        "Elsewhere",
-        expect!["report p: 0/1 nodes are available: 1 node(s) had volume node affinity conflict."],
-    );
+    refused(bound_claim("elsewhere"), "Elsewhere", "1 node(s) had volume node affinity conflict");
     refused(
         bound_claim("data"),
         "Immediate",
-        expect![
-            "report p: 0/1 nodes are available: 1 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)."
-        ],
+        "1 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
     );
-    refused(
-        claim("data", json!({})),
-        "Immediate",
-        expect!["report p: 0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."],
-    );
+    refused(claim("data", json!({})), "Immediate", "pod has unbound immediate PersistentVolumeClaims");
     refused(
         claim("data", json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } })),
         "WaitForFirstConsumer",
-        expect![[r#"report p: 0/1 nodes are available: persistentvolumeclaim "data" is being deleted."#]],
+        r#"persistentvolumeclaim "data" is being deleted"#,
     );
     refused(
         claim("data", json!({ "spec": { "volumeName": "pv-x" }, "status": { "phase": "Lost" } })),
         "Immediate",
-        expect![[
-            r#"report p: 0/1 nodes are available: persistentvolumeclaim "data" bound to non-existent persistentvolume "pv-x"."#
-        ]],
+        r#"persistentvolumeclaim "data" bound to non-existent persistentvolume "pv-x""#,
     );
 }
 
 #[test]
 fn a_claim_for_one_pod_is_not_given_to_two() {
-    // N-8.
     let mut scheduler = with_nodes([node("n1", json!({}))]);
     let mut facts = json!({ "spec": { "accessModes": ["ReadWriteOncePod"], "volumeName": "pv-data" } });
     facts["status"]["phase"] = "Bound".into();
@@ -375,7 +393,7 @@ fn a_claim_for_one_pod_is_not_given_to_two() {
         0,
         expect![[r#"
             bind a to n1
-            report b: 0/1 nodes are available: node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode."#]],
+            report b: 0/1 nodes are available: node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."#]],
     );
 }
 
@@ -385,11 +403,23 @@ fn a_failed_binding_is_tried_again_later_and_holds_nothing_meanwhile() {
     scheduler.pod(pod("a", json!({})));
     let actions = check(&mut scheduler, 0, expect!["bind a to n1"]);
     scheduler.pod(pod("b", json!({})));
-    check(&mut scheduler, 0, expect!["report b: 0/1 nodes are available: 1 Insufficient cpu."]);
+    check(
+        &mut scheduler,
+        0,
+        expect![
+            "report b: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+        ],
+    );
     scheduler.outcome(&actions[0], &Outcome::Failed { message: "disk full".to_owned() }, at(0));
     check(&mut scheduler, 0, expect!["bind b to n1"]);
     assert_eq!(scheduler.next_deadline(), Some(at(1)));
-    check(&mut scheduler, 1, expect!["report a: 0/1 nodes are available: 1 Insufficient cpu."]);
+    check(
+        &mut scheduler,
+        1,
+        expect![
+            "report a: 0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+        ],
+    );
 }
 
 #[test]

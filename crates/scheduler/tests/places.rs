@@ -142,7 +142,8 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_bound_once_it_fits() {
     let world = World::start().await;
     world.node("n1", "4", true).await;
     world.pod("a", "100m", None).await;
-    let why = "0/1 nodes are available: 1 node(s) were unschedulable.";
+    let why = "0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: 1 \
+               Preemption is not helpful for scheduling.";
     let pods = world.wait(PODS, 1, |pod| condition(pod)["message"] == why).await;
     let told = condition(&pods[0]);
     assert_eq!((&told["status"], &told["reason"]), (&json!("False"), &json!("Unschedulable")));
@@ -160,7 +161,9 @@ async fn a_deleted_pod_makes_room_for_the_next() {
     world.pod("a", "1", None).await;
     world.wait(PODS, 1, |pod| node_of(pod) == "n1").await;
     world.pod("b", "1", None).await;
-    world.wait(PODS, 1, |pod| condition(pod)["message"] == "0/1 nodes are available: 1 Insufficient cpu.").await;
+    let why = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims \
+               found for incoming pod.";
+    world.wait(PODS, 1, |pod| condition(pod)["message"] == why).await;
     let now = DeleteOptions { grace_period_secs: Some(0), ..DeleteOptions::default() };
     world.client.delete(&ObjectId::namespaced(PODS, "default", "a"), &now).await.unwrap();
     world.wait(PODS, 1, |pod| node_of(pod) == "n1" && pod["metadata"]["name"] == "b").await;

@@ -1,0 +1,214 @@
+//! Virtual nodes between the real API server and their twins: any Node with the annotation runs pods by their scripts.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api::resources;
+use client::{Client, Collection, DeleteOptions, LogRequest, NodeStreams, Patch, WriteOptions};
+use informer::{Informer, Informers, SystemClock};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use meta::{ObjectId, ResourceId, Uid};
+use node_agent::{VIRTUAL, VirtualConfig, VirtualNodes};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use common::until;
+
+struct Bed {
+    client: Arc<dyn Client>,
+    nodes: Informer<Node>,
+    pods: Informer<Pod>,
+    events: Informer<Event>,
+    streams: Arc<dyn NodeStreams>,
+    cancel: CancellationToken,
+    _agent: VirtualNodes,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Bed {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = common::server(&folder).await;
+        let cancel = CancellationToken::new();
+        let informers = Informers::new(server.client("system:roadstead"), TaskTracker::new(), cancel.clone());
+        let config = VirtualConfig {
+            cluster_id: "0badcafe".to_owned(),
+            state_dir: folder.path().join("network"),
+            volumes_dir: folder.path().join("volumes"),
+            dns_server: "10.96.0.10".parse().unwrap(),
+            cluster_domain: "cluster.local".to_owned(),
+            binary_version: "0".to_owned(),
+            machines: BTreeSet::from(["machine".to_owned()]),
+        };
+        let client = server.client("system:node:virtual");
+        let agent = VirtualNodes::start(config, client, &informers, Arc::new(SystemClock), &cancel);
+        Self {
+            client: server.client("admin"),
+            nodes: informers.of(),
+            pods: informers.of(),
+            events: informers.of(),
+            streams: agent.streams(),
+            cancel,
+            _agent: agent,
+            _folder: folder,
+        }
+    }
+
+    async fn create(&self, resource: ResourceId, body: Value) {
+        let namespace = body["metadata"]["namespace"].as_str().map(str::to_owned);
+        let target = Collection { resource, namespace };
+        self.client.create(&target, None, body, &WriteOptions::default()).await.unwrap();
+    }
+
+    async fn node(&self, name: &str, value: &str, status: Value) {
+        let metadata = json!({"name": name, "annotations": {VIRTUAL: value}});
+        self.create(
+            resources::NODES,
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": status}),
+        )
+        .await;
+    }
+
+    /// A pod that is bound already, with a script.
+    async fn pod(&self, name: &str, node: &str, notes: Value) {
+        self.create(
+            resources::PODS,
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": name, "namespace": "default", "annotations": notes},
+                "spec": {
+                    "nodeName": node, "automountServiceAccountToken": false, "restartPolicy": "Never",
+                    "containers": [{"name": "c", "image": "example.com/none:1"}],
+                },
+            }),
+        )
+        .await;
+    }
+
+    async fn until_pod(&self, name: &str, what: &str, seen: impl Fn(&Pod) -> bool) {
+        let is_it = |pod: &Pod| pod.metadata.name.as_deref() == Some(name) && seen(pod);
+        until(&self.pods, what, |pods| pods.iter().any(|pod| is_it(pod))).await;
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True")
+}
+
+fn address(pod: &Pod) -> Option<IpAddr> {
+    pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()
+}
+
+/// Reason and message of the container's waiting state.
+fn waits(pod: &Pod) -> Option<(String, String)> {
+    let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    Some((waiting.reason.clone()?, waiting.message.clone().unwrap_or_default()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_on_a_node_with_the_annotation_live_by_their_scripts() {
+    let bed = Bed::start().await;
+    bed.node("v", "true", json!({"capacity": {"cpu": "8", "pods": "3"}, "allocatable": {"cpu": "8", "pods": "3"}}))
+        .await;
+    until(&bed.nodes, "the node is ready and keeps its capacity", |nodes| {
+        nodes.iter().any(|node| {
+            let status = node.status.clone().unwrap_or_default();
+            let ready = status.conditions.iter().flatten().any(|one| one.type_ == "Ready" && one.status == "True");
+            ready && status.capacity.is_some_and(|all| all["cpu"].0 == "8" && all["pods"].0 == "3")
+        })
+    })
+    .await;
+    bed.pod("runs", "v", json!({})).await;
+    bed.until_pod("runs", "it is ready at an address of its own", |pod| {
+        is_ready(pod) && address(pod).is_some_and(pod_network::is_virtual)
+    })
+    .await;
+    bed.pod("ends", "v", json!({"roadstead.dev/fail": "exit 3 after 10ms"})).await;
+    bed.until_pod("ends", "it fails as it is told", |pod| {
+        let states = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+        let codes = states.filter_map(|one| one.state.as_ref()?.terminated.as_ref().map(|ended| ended.exit_code));
+        codes.into_iter().any(|code| code == 3)
+    })
+    .await;
+    bed.pod("missing", "v", json!({"roadstead.dev/fail": "image"})).await;
+    bed.until_pod("missing", "its image is not there", |pod| {
+        waits(pod).is_some_and(|(reason, _)| reason == "ErrImagePull" || reason == "ImagePullBackOff")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_cannot_be_read_is_told_and_may_be_repaired() {
+    let bed = Bed::start().await;
+    bed.node("v", "true", json!({})).await;
+    bed.pod("p", "v", json!({"roadstead.dev/start-delay": "soon"})).await;
+    let says =
+        |text: &str| text.contains("roadstead.dev/start-delay") && text.contains("\"soon\"") && text.contains("50ms");
+    bed.until_pod("p", "it waits and says why", |pod| {
+        waits(pod).is_some_and(|(reason, message)| reason == "CreateContainerConfigError" && says(&message))
+    })
+    .await;
+    until(&bed.events, "an event says why", |events| {
+        events
+            .iter()
+            .any(|event| event.reason.as_deref() == Some("Failed") && event.message.as_deref().is_some_and(says))
+    })
+    .await;
+    let id = ObjectId::namespaced(resources::PODS, "default", "p");
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {"roadstead.dev/start-delay": "1ms"}}}));
+    bed.client.patch(&id, None, patch, &WriteOptions::default()).await.unwrap();
+    bed.until_pod("p", "it is ready", is_ready).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_of_a_virtual_pod_are_refused_with_the_reason() {
+    let bed = Bed::start().await;
+    bed.node("v", "true", json!({})).await;
+    bed.pod("p", "v", json!({})).await;
+    bed.until_pod("p", "it is ready", is_ready).await;
+    let uid = Uid(bed.pods.get("default", "p").unwrap().metadata.uid.clone().unwrap());
+    let request = LogRequest { pod: "p".to_owned(), pod_uid: uid, container: "c".to_owned(), ..LogRequest::default() };
+    let Err(status) = bed.streams.logs(request).await else { panic!("there are no logs") };
+    assert!(status.message.contains("virtual node \"v\"") && status.message.contains("no process"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_deleted_takes_its_pods_along() {
+    let bed = Bed::start().await;
+    for name in ["v", "w"] {
+        bed.node(name, "true", json!({})).await;
+        bed.pod(&format!("on-{name}"), name, json!({"roadstead.dev/stop-delay": "never"})).await;
+        bed.until_pod(&format!("on-{name}"), "it is ready", is_ready).await;
+    }
+    bed.client.delete(&ObjectId::cluster(resources::NODES, "v"), &DeleteOptions::default()).await.unwrap();
+    until(&bed.pods, "its pod is gone, the other's stays", |pods| {
+        pods.iter().map(|pod| pod.metadata.name.as_deref().unwrap()).eq(["on-w"])
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn annotations_that_cannot_be_obeyed_are_told() {
+    let bed = Bed::start().await;
+    bed.node("machine", "true", json!({})).await;
+    bed.node("odd", "yes", json!({})).await;
+    for text in ["node \"machine\" is this machine", "\"yes\": must be \"true\" or absent"] {
+        until(&bed.events, text, |events| {
+            events.iter().any(|event| event.message.as_deref().is_some_and(|message| message.contains(text)))
+        })
+        .await;
+    }
+}
