@@ -82,8 +82,7 @@ impl SetAt {
 
     fn available(&self, pod: Option<&PodAt>, now: u64, exact: bool) -> bool {
         let Some(pod) = pod.filter(|pod| !pod.terminating && !pod.ended) else { return false };
-        let enough = if exact { self.min_ready_millis } else { 0 };
-        pod.ready_since.is_some_and(|since| since + enough <= now + ROUNDING_MILLIS)
+        pod.ready_since.is_some_and(|since| !exact || since + self.min_ready_millis <= now + ROUNDING_MILLIS)
     }
 }
 
