@@ -1,4 +1,5 @@
 //! Evictions against a server: budgets are charged once per pod, whoever asks and how often (S11).
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Quotas, limits and reviews against a server.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod support;
 

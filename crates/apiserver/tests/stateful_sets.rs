@@ -223,8 +223,7 @@ async fn a_scale_takes_every_kind_of_patch_and_is_seen_at_once() {
     let path = format!("{SETS}/web/scale");
     let set = async || server.get(&format!("{SETS}/web")).await.json();
     let replicas = json!({"spec": {"replicas": 2}});
-    let mut expected = 2;
-    for kind in ["merge-patch+json", "strategic-merge-patch+json", "json-patch+json"] {
+    for (expected, kind) in (2..).zip(["merge-patch+json", "strategic-merge-patch+json", "json-patch+json"]) {
         let body = match kind {
             "json-patch+json" => json!([{"op": "replace", "path": "/spec/replicas", "value": expected}]),
             _ => merge_patch(replicas.clone(), &json!({"spec": {"replicas": expected}})),
@@ -234,7 +233,6 @@ async fn a_scale_takes_every_kind_of_patch_and_is_seen_at_once() {
         let set = set().await;
         assert_eq!(set["spec"]["replicas"], expected, "{kind}");
         assert_eq!(set["metadata"]["generation"], expected, "each is a generation");
-        expected += 1;
     }
     let applied = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"},
         "spec": {"replicas": 9}});
