@@ -81,7 +81,7 @@ fn a_job_is_made_at_each_moment_and_once() {
     bed.world.later(300);
     bed.settle();
     let name = format!("tick-{}", START + 5);
-    assert_eq!(bed.jobs(), [name.clone()]);
+    assert_eq!(bed.jobs(), std::slice::from_ref(&name));
     let job = bed.world.get(&JOBS, &name);
     assert_eq!(job["metadata"]["annotations"][SCHEDULED], "2026-01-01T00:05:00Z");
     assert_eq!(job["metadata"]["labels"], json!({"a": "b"}));
