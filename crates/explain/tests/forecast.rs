@@ -121,7 +121,7 @@ fn a_scale_down_keeps_claims_unless_the_policy_deletes_them() {
           pod redis-2  is deleted (spec.replicas)
           in this order (a pod of this set took 2.0 s to be ready so far):
              1. after 0 ms     delete redis-2
-          takes about 0 ms, and the time that pods need to stop
+          takes as long as the pods need to stop
     "#]],
     );
     with_claims["spec"]["persistentVolumeClaimRetentionPolicy"] =
@@ -140,7 +140,7 @@ fn a_scale_down_keeps_claims_unless_the_policy_deletes_them() {
           in this order (a pod of this set took 2.0 s to be ready so far):
              1. after 0 ms     delete redis-2
              2. after 0 ms     DELETE claim data-redis-2
-          takes about 0 ms, and the time that pods need to stop
+          takes as long as the pods need to stop
     "#]],
     );
 }

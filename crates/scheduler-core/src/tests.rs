@@ -312,6 +312,7 @@ fn a_pod_that_ends_makes_room() {
 
 #[test]
 fn a_claim_that_waits_for_its_consumer_learns_the_node_before_the_pod_is_bound() {
+    // N-2.
     let mut scheduler = with_nodes([node("n1", json!({})), node("n2", json!({}))]);
     scheduler.class(class("WaitForFirstConsumer"));
     scheduler.claim(claim("data", json!({})));
@@ -334,6 +335,7 @@ fn a_claim_that_waits_for_its_consumer_learns_the_node_before_the_pod_is_bound()
 
 #[test]
 fn a_claim_that_is_never_bound_is_told_after_ten_minutes() {
+    // N-2.
     let mut scheduler = with_nodes([node("n1", json!({}))]);
     scheduler.class(class("WaitForFirstConsumer"));
     let selected = json!({ "metadata": { "annotations": { "volume.kubernetes.io/selected-node": "n1" } } });
@@ -350,6 +352,7 @@ fn a_claim_that_is_never_bound_is_told_after_ten_minutes() {
 
 #[test]
 fn volumes_pin_their_pods_and_bad_claims_are_told() {
+    // N-6, N-7.
     let refused = |facts: ClaimFacts, mode: &str, reason: &str| {
         let mut scheduler = with_nodes([node("n1", json!({}))]);
         scheduler.class(class(mode));
@@ -381,6 +384,7 @@ fn volumes_pin_their_pods_and_bad_claims_are_told() {
 
 #[test]
 fn a_claim_for_one_pod_is_not_given_to_two() {
+    // N-8.
     let mut scheduler = with_nodes([node("n1", json!({}))]);
     let mut facts = json!({ "spec": { "accessModes": ["ReadWriteOncePod"], "volumeName": "pv-data" } });
     facts["status"]["phase"] = "Bound".into();
