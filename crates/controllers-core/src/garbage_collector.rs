@@ -292,9 +292,24 @@ mod tests {
         check(&item(&[Absent], &[], false, &[]), expect!["delete Background"]);
         check(&item(&[Absent, Absent], &[], false, &[]), expect!["delete Background"]);
         check(&item(&[Present], &[], false, &[]), expect![""]);
-        check(&item(&[Absent, Unresolvable], &[], false, &[]), expect![[""]]);
-        check(&item(&[Unresolvable], &[], false, &[]), expect![[""]]);
-        check(&item(&[Absent, Present, Unresolvable], &[], false, &[]), expect![[""]]);
+        check(
+            &item(&[Absent, Unresolvable], &[], false, &[]),
+            expect![[
+                r#"OwnerRefInvalidNamespace: ownerRef [v1/X, namespace: default, name: o1, uid: u1] does not exist in namespace "default""#
+            ]],
+        );
+        check(
+            &item(&[Unresolvable], &[], false, &[]),
+            expect![[
+                r#"OwnerRefInvalidNamespace: ownerRef [v1/X, namespace: default, name: o0, uid: u0] does not exist in namespace "default""#
+            ]],
+        );
+        check(
+            &item(&[Absent, Present, Unresolvable], &[], false, &[]),
+            expect![[r#"
+            patch {"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"X","name":"o1","uid":"u1"},{"apiVersion":"v1","kind":"X","name":"o2","uid":"u2"}],"resourceVersion":"3","uid":"i"}}
+            OwnerRefInvalidNamespace: ownerRef [v1/X, namespace: default, name: o2, uid: u2] does not exist in namespace "default""#]],
+        );
         check(&item(&[], &[], false, &[]), expect![""]);
     }
 
