@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::World;
 
-/// A budget over pods `pN`; each word of `pods` is a pod: `r`eady, `n`ot ready, `t`erminating, and its controller.
+/// A budget over pods `pN`; each word of `pods` is a pod: `r` is ready, `n` not ready, `t` terminating, and its controller.
 fn world(spec: Value, pods: &str) -> World {
     let mut world = World::new();
     let mut body = json!({"metadata": {"name": "pdb"}, "spec": spec});
