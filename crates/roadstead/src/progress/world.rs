@@ -326,10 +326,10 @@ mod tests {
             &json!({}),
             &[("redis-0", status, None)],
             &expect![[r#"
-                redis-0: container redis: ErrImagePull: not found
-                do: check the name "redis:nope" and, if its registry wants a password, the pod's imagePullSecrets; an image that no registry has comes here by `roadstead image import FILE`
-                redis-1: waits for its creation: redis-0 is not ready
-                redis-2: waits for its creation: redis-0 is not ready
+                  redis-0: container redis: ErrImagePull: not found
+                  do: check the name "redis:nope" and, if its registry wants a password, the pod's imagePullSecrets; an image that no registry has comes here by `roadstead image import FILE`
+                  redis-1: waits for its creation: redis-0 is not ready
+                  redis-2: waits for its creation: redis-0 is not ready
             "#]],
         );
     }
