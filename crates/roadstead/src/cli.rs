@@ -130,7 +130,7 @@ pub struct UpArgs {
 /// Nodes without a machine.
 #[derive(Args, Clone, Debug)]
 pub struct VirtualArgs {
-    /// Make sure that the nodes virtual-0 to virtual-<N-1> are there, whose pods live by a script, without processes;
+    /// Make sure that N virtual nodes are there, from virtual-0 up, whose pods live by a script, without processes;
     /// they stay until they are deleted
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub virtual_nodes: u32,
