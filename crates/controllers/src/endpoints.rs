@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use api::resources::{ENDPOINT_SLICES, ENDPOINTS};
 use client::Client;
-use controllers_core::endpoints::{Action, MANAGED_BY_LABEL, MANAGER, Plan, SERVICE_NAME_LABEL, View, plan};
+use controllers_core::endpoints::{Action, MANAGED_BY_LABEL, MANAGER, Plan, SERVICE_NAME_LABEL, View, plan, selects};
 use controllers_core::words::is_terminating;
 use futures::future::join_all;
 use informer::{Cacheable, Change, Informer, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use meta::{LabelSelector, Status};
+use meta::Status;
 
 use crate::Parts;
 use crate::act::Api;
@@ -122,10 +122,7 @@ impl EndpointsController {
         let states: Vec<_> = [&change.before, &change.after].into_iter().flatten().collect();
         let selects = |service: &Service| {
             let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-            selector.filter(|selector| !selector.is_empty()).is_some_and(|selector| {
-                let selector = LabelSelector::from_labels(selector.clone());
-                states.iter().any(|pod| selector.matches(&pod.metadata.labels))
-            })
+            selector.is_some_and(|selector| states.iter().any(|pod| selects(selector, pod)))
         };
         let namespace = change.newest().namespace();
         for service in self.services.matching(Some(namespace), selects) {

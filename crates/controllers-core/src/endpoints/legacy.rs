@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset};
 use serde_json::{Value, json};
 
 use super::{Action, Member, Port, View, label_patch, labels, publishes_unready};
@@ -12,9 +13,18 @@ const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoin
 /// Addresses in one Endpoints object, at most; the rest is left out, as upstream does.
 const ADDRESSES_MAX: usize = 1000;
 
+/// The addresses with one list of ports.
+#[derive(Debug)]
+struct Subset<'a> {
+    ports: &'a [Port<'a>],
+    ready: Vec<&'a Member<'a>>,
+    unready: Vec<&'a Member<'a>>,
+}
+
 pub(super) fn plan(view: &View<'_>, members: &[Member<'_>]) -> Option<Action> {
     let subsets = subsets(view, members);
     let labels = labels(view.service, &[MANAGED_BY]);
+    let tree = || subsets.iter().map(Subset::tree).collect::<Vec<_>>();
     let Some(found) = view.endpoints else {
         let mut body = json!({
             "apiVersion": "v1",
@@ -26,7 +36,7 @@ pub(super) fn plan(view: &View<'_>, members: &[Member<'_>]) -> Option<Action> {
             },
         });
         if !subsets.is_empty() {
-            body["subsets"] = json!(subsets);
+            body["subsets"] = json!(tree());
         }
         return Some(Action::CreateEndpoints { body });
     };
@@ -34,7 +44,8 @@ pub(super) fn plan(view: &View<'_>, members: &[Member<'_>]) -> Option<Action> {
         return None;
     }
     let changed_labels = label_patch(&found.metadata, &labels);
-    let same = json!(found.subsets.as_deref().unwrap_or_default()) == json!(subsets);
+    let there = found.subsets.as_deref().unwrap_or_default();
+    let same = there.len() == subsets.len() && subsets.iter().zip(there).all(|(subset, there)| subset.is(there));
     if same && changed_labels.is_none() {
         return None;
     }
@@ -43,35 +54,62 @@ pub(super) fn plan(view: &View<'_>, members: &[Member<'_>]) -> Option<Action> {
     if let Some(labels) = changed_labels {
         metadata["labels"] = labels;
     }
-    let subsets = if subsets.is_empty() { Value::Null } else { json!(subsets) };
+    let subsets = if subsets.is_empty() { Value::Null } else { json!(tree()) };
     Some(Action::UpdateEndpoints { endpoints: target, patch: json!({"metadata": metadata, "subsets": subsets}) })
 }
 
 /// Addresses with the same ports are one subset; terminating pods are not listed (N-28).
-fn subsets(view: &View<'_>, members: &[Member<'_>]) -> Vec<Value> {
-    let mut groups: BTreeMap<&[Port], (Vec<Value>, Vec<Value>)> = BTreeMap::new();
+fn subsets<'a>(view: &View<'_>, members: &'a [Member<'a>]) -> Vec<Subset<'a>> {
+    let mut groups: BTreeMap<&[Port<'_>], Subset<'a>> = BTreeMap::new();
     let listed = members.iter().filter(|member| !member.terminating || publishes_unready(view.service));
     for member in listed.take(ADDRESSES_MAX) {
-        let (ready, unready) = groups.entry(&member.ports).or_default();
-        let addresses = if member.ready { ready } else { unready };
-        addresses.push(address(member));
+        let subset = groups.entry(&member.ports).or_insert_with(|| Subset {
+            ports: &member.ports,
+            ready: Vec::new(),
+            unready: Vec::new(),
+        });
+        let addresses = if member.ready { &mut subset.ready } else { &mut subset.unready };
+        addresses.push(member);
     }
-    groups
-        .into_iter()
-        .map(|(ports, (ready, unready))| {
-            let mut subset = json!({});
-            for (field, mut addresses) in [("addresses", ready), ("notReadyAddresses", unready)] {
-                if !addresses.is_empty() {
-                    addresses.sort_by_key(|address| address["ip"].as_str().unwrap_or_default().to_owned());
-                    subset[field] = json!(addresses);
-                }
+    let mut subsets: Vec<_> = groups.into_values().collect();
+    for subset in &mut subsets {
+        subset.ready.sort_by_key(|member| member.addresses[0]);
+        subset.unready.sort_by_key(|member| member.addresses[0]);
+    }
+    subsets
+}
+
+impl Subset<'_> {
+    fn tree(&self) -> Value {
+        let mut subset = json!({});
+        for (field, members) in [("addresses", &self.ready), ("notReadyAddresses", &self.unready)] {
+            if !members.is_empty() {
+                subset[field] = members.iter().map(|member| address(member)).collect();
             }
-            if !ports.is_empty() {
-                subset["ports"] = ports.iter().map(port).collect();
-            }
-            subset
-        })
-        .collect()
+        }
+        if !self.ports.is_empty() {
+            subset["ports"] = self.ports.iter().map(port).collect();
+        }
+        subset
+    }
+
+    /// Whether a subset is the one that [`Subset::tree`] writes.
+    fn is(&self, found: &EndpointSubset) -> bool {
+        let lists = |members: &[&Member<'_>], found: Option<&Vec<EndpointAddress>>| {
+            let found = found.map(Vec::as_slice).unwrap_or_default();
+            members.len() == found.len() && members.iter().zip(found).all(|(member, found)| is_address(member, found))
+        };
+        let ports = found.ports.as_deref().unwrap_or_default();
+        lists(&self.ready, found.addresses.as_ref())
+            && lists(&self.unready, found.not_ready_addresses.as_ref())
+            && self.ports.len() == ports.len()
+            && self.ports.iter().zip(ports).all(|(port, found)| {
+                port.port == found.port
+                    && found.protocol.as_deref() == Some(port.protocol)
+                    && found.name.as_deref().unwrap_or_default() == port.name
+                    && found.app_protocol.as_deref() == port.app_protocol
+            })
+    }
 }
 
 fn address(member: &Member<'_>) -> Value {
@@ -84,12 +122,20 @@ fn address(member: &Member<'_>) -> Value {
     address
 }
 
-fn port(port: &Port) -> Value {
+/// Whether an address is the one that [`address`] writes.
+fn is_address(member: &Member<'_>, found: &EndpointAddress) -> bool {
+    found.ip == member.addresses[0]
+        && found.hostname.as_deref() == member.hostname
+        && found.node_name.as_deref() == member.node
+        && member.is_referred_to(found.target_ref.as_ref())
+}
+
+fn port(port: &Port<'_>) -> Value {
     let mut value = json!({"port": port.port, "protocol": port.protocol});
     if !port.name.is_empty() {
         value["name"] = json!(port.name);
     }
-    if let Some(app_protocol) = &port.app_protocol {
+    if let Some(app_protocol) = port.app_protocol {
         value["appProtocol"] = json!(app_protocol);
     }
     value

@@ -1,7 +1,8 @@
 //! EndpointSlices, and the older Endpoints, from a Service and its pods (section 3.3).
 //!
 //! Names are deterministic (Service, address family, resolved ports, index), so a repeated create is a conflict and not
-//! a second slice. Start with [`plan`].
+//! a second slice. A pod stays in the slice that lists it, so that one pod's change rewrites one slice. What is there is
+//! compared field by field; trees are made only for what has to be written. Start with [`plan`].
 
 mod legacy;
 mod slices;
@@ -11,7 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Endpoints, Pod, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Endpoints, ObjectReference, Pod, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -96,16 +97,18 @@ pub fn plan(view: &View<'_>) -> Plan {
     if is_terminating(&view.service.metadata) {
         return Plan::default();
     }
-    let selects = |pod: &&&Pod| {
-        let labels = pod.metadata.labels.as_ref();
-        selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
-    };
-    let mut members: Vec<Member<'_>> =
-        view.pods.iter().filter(selects).filter_map(|pod| Member::of(pod, view)).collect();
+    let selected = view.pods.iter().filter(|pod| selects(selector, pod));
+    let mut members: Vec<Member<'_>> = selected.filter_map(|pod| Member::of(pod, view)).collect();
     members.sort_by_key(|member| member.name);
     let mut actions = slices::plan(view, &members);
     actions.extend(legacy::plan(view, &members));
     Plan { actions }
+}
+
+/// Whether a Service's selector selects a pod; an empty one selects nothing.
+pub fn selects(selector: &BTreeMap<String, String>, pod: &Pod) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    !selector.is_empty() && selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
 /// A pod that is listed (N-28): it has an address and has not ended.
@@ -121,15 +124,15 @@ struct Member<'a> {
     serving: bool,
     terminating: bool,
     ready: bool,
-    ports: Vec<Port>,
+    ports: Vec<Port<'a>>,
 }
 
 /// A port of a Service, resolved for one pod.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Port {
-    name: String,
-    protocol: String,
-    app_protocol: Option<String>,
+struct Port<'a> {
+    name: &'a str,
+    protocol: &'a str,
+    app_protocol: Option<&'a str>,
     port: i32,
 }
 
@@ -170,6 +173,19 @@ impl<'a> Member<'a> {
     fn target_reference(&self) -> Value {
         json!({"kind": "Pod", "namespace": self.namespace, "name": self.name, "uid": self.uid})
     }
+
+    /// Whether a reference is the one that [`Member::target_reference`] writes.
+    fn is_referred_to(&self, found: Option<&ObjectReference>) -> bool {
+        found.is_some_and(|found| {
+            found.kind.as_deref() == Some("Pod")
+                && found.namespace.as_deref() == Some(self.namespace)
+                && found.name.as_deref() == Some(self.name)
+                && found.uid.as_deref() == Some(self.uid)
+                && found.api_version.is_none()
+                && found.resource_version.is_none()
+                && found.field_path.is_none()
+        })
+    }
 }
 
 fn service_ports(service: &Service) -> &[ServicePort] {
@@ -185,7 +201,7 @@ fn is_headless(service: &Service) -> bool {
 }
 
 /// The port a pod serves for a Service's port; `None` if it has no port of that name (N-32).
-fn resolve(port: &ServicePort, pod: &Pod) -> Option<Port> {
+fn resolve<'a>(port: &'a ServicePort, pod: &Pod) -> Option<Port<'a>> {
     let protocol = port.protocol.as_deref().unwrap_or("TCP");
     let number = match &port.target_port {
         None | Some(IntOrString::Int(0)) => port.port,
@@ -200,9 +216,9 @@ fn resolve(port: &ServicePort, pod: &Pod) -> Option<Port> {
         }
     };
     Some(Port {
-        name: port.name.clone().unwrap_or_default(),
-        protocol: protocol.to_owned(),
-        app_protocol: port.app_protocol.clone(),
+        name: port.name.as_deref().unwrap_or_default(),
+        protocol,
+        app_protocol: port.app_protocol.as_deref(),
         port: number,
     })
 }

@@ -183,6 +183,38 @@ fn one_slice_holds_a_hundred_endpoints_and_no_more() {
 }
 
 #[test]
+fn a_pod_stays_in_its_slice_and_a_new_one_goes_where_there_is_room() {
+    // N-32: with 101 pods in two slices, by name, the hundredth slot is taken by another pod than before.
+    let at_first: Vec<_> = (0..=ENDPOINTS_PER_SLICE_MAX).map(|ordinal| pod(&format!("{ordinal} ready"))).collect();
+    let created = planned(&service(""), &at_first, &[], None).actions;
+    let slices: Vec<_> = created
+        .iter()
+        .filter_map(|action| match action {
+            Action::CreateSlice { body } => Some(slice_of(body)),
+            _ => None,
+        })
+        .collect();
+    let changed = |pods: &[Pod]| -> Vec<(String, usize)> {
+        let plan = planned(&service(""), pods, &slices, None);
+        let slice = |action: &Action| match action {
+            Action::UpdateSlice { slice, patch } => {
+                let index = slices.iter().position(|one| one.metadata.name.as_deref() == Some(&slice.name)).unwrap();
+                Some((format!("slice {index}"), patch["endpoints"].as_array().unwrap().len()))
+            }
+            Action::DeleteSlice { slice } => Some((format!("no {}", slice.name), 0)),
+            _ => None,
+        };
+        plan.actions.iter().filter_map(slice).collect()
+    };
+    let without_the_first = &at_first[1..];
+    assert_eq!(changed(without_the_first), [("slice 0".to_owned(), 99)]);
+    let with_another = [&at_first[1..], &[pod("500 ready")]].concat();
+    assert_eq!(changed(&with_another), [("slice 0".to_owned(), 100)]);
+    let with_one_more = [at_first.as_slice(), &[pod("1000 ready")]].concat();
+    assert_eq!(changed(&with_one_more), [("slice 1".to_owned(), 2)]);
+}
+
+#[test]
 fn the_labels_say_whose_the_slice_is() {
     // N-32.
     let plan = planned(&service(""), &[], &[], None);
