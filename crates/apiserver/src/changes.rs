@@ -7,7 +7,6 @@ use apiserver_core::kinds::KindDef;
 use apiserver_core::selector::Selector;
 use client::Object;
 use meta::{ResourceVersion, Status};
-use serde_json::Value;
 use store::Watch;
 use store_core::{At, Event, EventKind, Key, Range, Record, Revision};
 
@@ -175,8 +174,7 @@ impl Changes {
     /// The previous state with the revision of the change.
     fn left(&self, previous: &Arc<Record>, revision: Revision) -> Change {
         let object = self.registry.event_object(self.def, previous);
-        let tree: &Value = object.tree();
-        let bytes = stored::encode(tree).at(revision);
+        let bytes = stored::encode(object.tree().as_ref().clone()).at(revision);
         Change::Deleted(Arc::new(Object::new(ResourceVersion(revision.0), bytes)))
     }
 }

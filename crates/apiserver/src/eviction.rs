@@ -50,5 +50,5 @@ pub(crate) fn put_over(def: &KindDef, namespace: Option<&str>, known: &[Arc<Obje
     let old = known.iter().find(|old| old.tree()["metadata"]["name"] == name);
     let revision = old.map_or(Revision(0), |old| Revision(old.resource_version.0));
     let key = keys::object(&def.kind, namespace, name);
-    Op::Put { key, payload: stored::encode(new), expected: Expected::At(revision) }
+    Op::Put { key, payload: stored::encode(new.clone()), expected: Expected::At(revision) }
 }

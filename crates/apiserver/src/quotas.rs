@@ -120,7 +120,7 @@ impl Registry {
             tree["status"] = status;
             let key = keys::object(&def.kind, Some(namespace), quota.name());
             let expected = Expected::At(Revision(quota.resource_version.0));
-            let committed = self.store.commit(Transaction::put(key, stored::encode(&tree), expected)).await;
+            let committed = self.store.commit(Transaction::put(key, stored::encode(tree), expected)).await;
             committed.map_err(|error| commit_status(&error))?;
         }
         Ok(())

@@ -25,8 +25,10 @@ use crate::metrics::Metrics;
 use crate::quotas::QuotaGate;
 use crate::stored;
 
-/// Decoded objects of recent events that are kept, so that a thousand watchers decode each of them once.
+/// Decoded objects of recent events that are kept, so that a thousand watchers decode each of them once: so many at
+/// most, and so many bytes of JSON (their trees are some times larger).
 const RECENT_OBJECTS_MAX: usize = 512;
+const RECENT_BYTES_MAX: usize = 1 << 20;
 /// How long a read waits for a revision that has not been reached (V-65).
 const FUTURE_WAIT: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -54,7 +56,30 @@ pub struct Registry {
     pub quotas: QuotaGate,
     /// Held by the one eviction that is being decided.
     pub evictions: tokio::sync::Mutex<()>,
-    recent: Mutex<VecDeque<Arc<Object>>>,
+    recent: Mutex<Recent>,
+}
+
+/// Objects of recent events.
+#[derive(Default)]
+struct Recent {
+    objects: VecDeque<Arc<Object>>,
+    bytes: usize,
+}
+
+impl Recent {
+    /// Takes an object in; those that make room come out, to be dropped without the lock.
+    fn push(&mut self, object: Arc<Object>) -> Vec<Arc<Object>> {
+        self.bytes += object.json.len();
+        self.objects.push_back(object);
+        let mut old = Vec::new();
+        while (self.objects.len() > RECENT_OBJECTS_MAX || self.bytes > RECENT_BYTES_MAX)
+            && let Some(oldest) = self.objects.pop_front()
+        {
+            self.bytes -= oldest.json.len();
+            old.push(oldest);
+        }
+        old
+    }
 }
 
 /// What a list is asked for.
@@ -233,16 +258,10 @@ impl Registry {
             return object(def, record);
         }
         let mut made = false;
-        let object = record.companion(|| {
-            made = true;
-            Object::new(ResourceVersion(record.revision.0), record.value.clone())
-        });
+        let object = stored::object(record, || made = true);
         if made {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            if recent.len() >= RECENT_OBJECTS_MAX {
-                recent.pop_front();
-            }
-            recent.push_back(object.clone());
+            let old = self.recent.lock().unwrap_or_else(PoisonError::into_inner).push(object.clone());
+            drop(old);
         }
         object
     }
@@ -250,10 +269,10 @@ impl Registry {
 
 /// The object of a record in the kind's own representation.
 pub fn object(def: &KindDef, record: &Arc<Record>) -> Arc<Object> {
-    let stored = record.companion(|| Object::new(ResourceVersion(record.revision.0), record.value.clone()));
+    let stored = stored::object(record, || {});
     let Some(conversion) = def.conversion else { return stored };
     let tree = (conversion.from_stored)(stored.tree().as_ref().clone());
-    let bytes = stored::encode(&tree).at(record.revision);
+    let bytes = stored::encode(tree).at(record.revision);
     Arc::new(Object::new(stored.resource_version, bytes))
 }
 

@@ -129,13 +129,14 @@ impl Registry {
                 }
                 return Ok(unstored(plan));
             }
-            match self.commit_create(def, namespace, &surroundings, &plan, charge).await {
+            let holder = holder(def, &plan.object);
+            match self.commit_create(def, namespace, &surroundings, &mut plan, charge).await {
                 Ok(record) => {
                     let object = object(def, &record);
                     return Ok(Written { object, created: true, warnings: plan.warnings });
                 }
                 Err(error) => {
-                    self.release(def, &plan.object);
+                    holder.inspect(|holder| self.release(def, holder));
                     match error {
                         CommitError::Refused(TransactionError::Exists { .. }) if plan.generated_name => {
                             generated_attempts += 1;
@@ -203,11 +204,11 @@ impl Registry {
         def: &KindDef,
         namespace: Option<&str>,
         surroundings: &Surroundings,
-        plan: &CreatePlan,
+        plan: &mut CreatePlan,
         charge: Charge<'_>,
     ) -> Result<Arc<Record>, CommitError> {
         let key = keys::object(&def.kind, namespace, &plan.name);
-        let mut transaction = Transaction::create(key, encode(def, plan.object.clone()));
+        let mut transaction = Transaction::create(key, encode(def, std::mem::take(&mut plan.object)));
         if def.kind.resource == NAMESPACES {
             for op in self.inhabitants(&plan.name) {
                 transaction = transaction.and(op);
@@ -406,7 +407,8 @@ impl Registry {
             return Ok(Commit::Done(shown_at(&new, current.revision)));
         }
         let first = [first, charge.ops.clone()].concat();
-        let payload = encode(def, new.clone());
+        let holder = holder(def, &new);
+        let payload = encode(def, new);
         let expected = Expected::At(current.revision);
         match self.commit(first, Transaction::put(current.key.clone(), payload, expected)).await {
             Ok(record) => {
@@ -415,7 +417,7 @@ impl Registry {
                 Ok(Commit::Done(object(def, &record)))
             }
             Err(error) => {
-                self.release(def, &new);
+                holder.inspect(|holder| self.release(def, holder));
                 raced(&error)
             }
         }
@@ -549,14 +551,19 @@ fn namespace_state(namespace: &Value) -> NamespaceState {
 
 fn encode(def: &KindDef, tree: Value) -> store_core::Payload {
     match def.conversion {
-        Some(conversion) => stored::encode(&(conversion.to_stored)(tree)),
-        None => stored::encode(&tree),
+        Some(conversion) => stored::encode((conversion.to_stored)(tree)),
+        None => stored::encode(tree),
     }
+}
+
+/// A copy of a state that holds addresses, which have to be let go of if it is not stored.
+fn holder(def: &KindDef, state: &Value) -> Option<Value> {
+    (def.needs == Needs::ServiceAddresses).then(|| state.clone())
 }
 
 /// A state that is not stored, as a dry run shows it: with the resourceVersion of what is.
 fn shown_at(tree: &Value, revision: Revision) -> Arc<Object> {
-    let bytes = stored::encode(tree).at(revision);
+    let bytes = stored::encode(tree.clone()).at(revision);
     Arc::new(Object::new(ResourceVersion(revision.0), bytes))
 }
 

@@ -27,6 +27,14 @@ impl Object {
         Self { resource_version, json, tree: OnceLock::new(), encoded: OnceLock::new() }
     }
 
+    /// An object from its stored bytes, and the tree that they were made from, whatever revision that names.
+    pub fn with_tree(resource_version: ResourceVersion, json: Bytes, mut tree: Value) -> Self {
+        if let Some(metadata) = tree.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("resourceVersion".to_owned(), resource_version.to_string().into());
+        }
+        Self { tree: OnceLock::from(Arc::new(tree)), ..Self::new(resource_version, json) }
+    }
+
     /// The decoded tree; decoded at most once.
     ///
     /// # Panics

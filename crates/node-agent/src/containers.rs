@@ -139,8 +139,7 @@ async fn try_start(
     }
     let (uid, id) = (pod_uid(pod), ContainerId(start.id.clone()));
     let runtime = &shared.parts.runtime;
-    remove_unstarted(shared, &uid, &id).await.map_err(|error| StartFailure::Create(sentence(&error)))?;
-    runtime.create_container(&uid, spec).await.map_err(|error| StartFailure::Create(sentence(&error)))?;
+    create(shared, &uid, spec).await.map_err(|error| StartFailure::Create(sentence(&error)))?;
     match runtime.start_container(&uid, &id).await {
         Ok(ContainerState::Exited(ended)) if ended.reason == ExitReason::StartError => {
             Err(StartFailure::Start(ended.message))
@@ -150,15 +149,21 @@ async fn try_start(
     }
 }
 
-/// An agent that was killed between making a container and starting it has left one under the same id.
-async fn remove_unstarted(shared: &Shared, pod: &Uid, id: &ContainerId) -> Result<(), RuntimeError> {
+/// Makes a container, in place of one that is there under the same id and was never started: an agent that was killed
+/// between the two has left it.
+async fn create(shared: &Shared, pod: &Uid, spec: ContainerSpec) -> Result<(), RuntimeError> {
     let runtime = &shared.parts.runtime;
+    let taken = match runtime.create_container(pod, spec.clone()).await {
+        Err(error @ RuntimeError::WrongState { .. }) => error,
+        outcome => return outcome,
+    };
     let sandboxes = runtime.list().await?;
     let mut containers = sandboxes.iter().filter(|one| one.pod == *pod).flat_map(|one| &one.containers);
-    if containers.any(|one| one.id == *id && one.state == ContainerState::Created) {
-        runtime.remove_container(pod, id).await?;
+    if !containers.any(|one| one.id == spec.id && one.state == ContainerState::Created) {
+        return Err(taken);
     }
-    Ok(())
+    runtime.remove_container(pod, &spec.id).await?;
+    runtime.create_container(pod, spec).await
 }
 
 /// The pod's own files, then its volumes; a volume at the place of a file wins.

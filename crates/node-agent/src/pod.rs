@@ -387,6 +387,10 @@ impl PodTask {
     }
 
     fn record(&self, record: Record) {
+        if self.shared.is_virtual() && matches!(record.reason, "Pulled" | "Created" | "Started") {
+            // It did not happen: there is no image and no container.
+            return;
+        }
         let pod = self.machine.pod();
         let mut about = reference_to(pod.as_ref());
         about.field_path = record.container.map(|container| {
@@ -425,7 +429,8 @@ impl PodTask {
             return false;
         }
         let wanted = status::tree(&self.machine.status(now));
-        let Some(patch) = status::patch(&self.writer.known, &wanted, &self.uid) else {
+        let is_going = self.machine.pod().metadata.deletion_timestamp.is_some();
+        let Some(patch) = status::patch(&self.writer.known, &wanted, &self.uid, is_going) else {
             self.writer.retry_at = None;
             return true;
         };

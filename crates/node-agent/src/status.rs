@@ -25,8 +25,9 @@ pub(crate) fn tree(status: &PodStatus) -> Value {
 }
 
 /// The strategic merge patch that takes `known` to `wanted`; `None` if nothing differs. Conditions are merged by type,
-/// so that those of others stay.
-pub(crate) fn patch(known: &Value, wanted: &Value, uid: &Uid) -> Option<Value> {
+/// so that those of others stay. That the deletion of a pod was seen is not worth a write of its own: what follows from
+/// it comes at once.
+pub(crate) fn patch(known: &Value, wanted: &Value, uid: &Uid, is_going: bool) -> Option<Value> {
     let mut status = Map::new();
     for field in OWNED {
         let (old, new) = (known.get(field), wanted.get(field));
@@ -47,6 +48,9 @@ pub(crate) fn patch(known: &Value, wanted: &Value, uid: &Uid) -> Option<Value> {
     let changed = conditions(known, wanted);
     if !changed.is_empty() {
         status.insert("conditions".to_owned(), Value::Array(changed));
+    }
+    if is_going && status.keys().eq(["observedGeneration"]) {
+        return None;
     }
     if meta::mutants::is_on("status-by-name") {
         return (!status.is_empty()).then(|| json!({"status": status}));
@@ -88,7 +92,7 @@ mod tests {
             {"type": "mine.example", "status": "True"}, {"type": "Ready", "status": "False", "message": "m"}]});
         let wanted = json!({"phase": "Pending", "podIPs": [{"ip": "10.0.0.2"}], "conditions": [
             {"type": "Ready", "status": "True"}]});
-        let got = patch(&known, &wanted, &Uid("u".to_owned())).unwrap();
+        let got = patch(&known, &wanted, &Uid("u".to_owned()), false).unwrap();
         assert_eq!(
             got,
             json!({"metadata": {"uid": "u"}, "status": {
@@ -101,6 +105,17 @@ mod tests {
     #[test]
     fn a_status_that_is_there_already_needs_no_write() {
         let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
-        assert_eq!(patch(&status, &status, &Uid::default()), None);
+        assert_eq!(patch(&status, &status, &Uid::default(), false), None);
+    }
+
+    #[test]
+    fn that_a_deletion_was_seen_is_written_with_what_follows_from_it() {
+        let known = json!({"phase": "Running", "observedGeneration": 1});
+        let seen = json!({"phase": "Running", "observedGeneration": 2});
+        assert!(patch(&known, &seen, &Uid::default(), false).is_some());
+        assert_eq!(patch(&known, &seen, &Uid::default(), true), None);
+        let ended = json!({"phase": "Succeeded", "observedGeneration": 2});
+        let written = patch(&known, &ended, &Uid::default(), true).unwrap();
+        assert_eq!(written["status"], json!({"phase": "Succeeded", "observedGeneration": 2}));
     }
 }

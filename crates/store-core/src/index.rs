@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::history::Past;
 use crate::{
-    Applied, Event, Expected, Head, Key, Op, Record, RecordView, Revision, Staged, StoreState, Transaction,
+    Applied, Event, Expected, Head, Key, Op, Record, RecordView, Revision, Seed, Staged, StoreState, Transaction,
     TransactionError,
 };
 
@@ -340,17 +340,21 @@ impl Index {
         let current = self.current(staged, op.key());
         let previous = current.and_then(|_| self.previous(staged, op.key()));
         let created = current.map_or(revision, |(created, _)| created);
-        let (key, value, deleted) = match op {
+        let (key, value, deleted, seed) = match op {
             Op::Require { .. } => return None,
-            Op::Create { key, payload } | Op::Put { key, payload, .. } => (key, payload.at(revision), false),
-            Op::Delete { key, last: Some(last), .. } => (key, last.at(revision), true),
+            Op::Create { key, payload } | Op::Put { key, payload, .. } => {
+                (key, payload.at(revision), false, payload.seed.clone())
+            }
+            Op::Delete { key, last: Some(last), .. } => (key, last.at(revision), true, last.seed.clone()),
             Op::Delete { key, last: None, .. } => {
-                (key, previous.as_ref().map(|record| record.value.clone()).unwrap_or_default(), true)
+                let last = previous.as_ref().map(|record| record.value.clone()).unwrap_or_default();
+                (key, last, true, Seed::default())
             }
         };
         // The index's own copy of the key is shared rather than the caller's, which would keep a second one alive.
         let key = self.keys.get_key_value(key).map_or(key, |(key, _)| key).clone();
-        Some(Event { record: Arc::new(Record::new(key, value, created, revision, deleted)), previous })
+        let record = Record::new(key, value, created, revision, deleted).with_seed(seed);
+        Some(Event { record: Arc::new(record), previous })
     }
 
     fn previous(&self, staged: &Staged, key: &Key) -> Option<Arc<Record>> {

@@ -23,7 +23,7 @@ mod transaction;
 pub use history::{Catchup, HistoryLimits};
 pub use index::{At, Index, Quarantined, Range, Retained, Slice, Stored};
 pub use key::{Key, Revision};
-pub use payload::Payload;
+pub use payload::{Payload, Seed};
 pub use record::{
     DecodeError, Event, EventKind, Head, Record, RecordView, StoreState, decode_name, decode_record, encode_record,
 };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 
-use crate::{Key, Revision};
+use crate::{Key, Revision, Seed};
 
 /// One state of one key; shared by all who read it.
 #[derive(Debug)]
@@ -21,24 +21,30 @@ pub struct Record {
     /// This state is the key's end.
     pub deleted: bool,
     companion: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
+    seed: Seed,
 }
 
 impl Record {
     /// A record from its parts.
     pub fn new(key: Key, value: Bytes, created: Revision, revision: Revision, deleted: bool) -> Self {
-        Self { key, value, created, revision, deleted, companion: Mutex::new(None) }
+        Self { key, value, created, revision, deleted, companion: Mutex::new(None), seed: Seed::default() }
+    }
+
+    /// The same, with what its bytes were made from.
+    pub(crate) fn with_seed(self, seed: Seed) -> Self {
+        Self { seed, ..self }
     }
 
     /// What readers made of the bytes, shared as long as one of them holds it: decoded once for all watchers.
     ///
-    /// `make` may run twice if two readers ask in the same moment. All callers of one store should ask for one type;
-    /// another type replaces the companion.
-    pub fn companion<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+    /// `make` gets what the writer left for the first reader, if this is the first. It may run twice if two readers ask
+    /// in the same moment. All callers of one store should ask for one type; another type replaces the companion.
+    pub fn companion<T: Send + Sync + 'static>(&self, make: impl FnOnce(&Seed) -> T) -> Arc<T> {
         let held = self.companion.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
         if let Some(held) = held.and_then(|held| held.downcast::<T>().ok()) {
             return held;
         }
-        let made = Arc::new(make());
+        let made = Arc::new(make(&self.seed));
         let shared: Arc<dyn Any + Send + Sync> = made.clone();
         *self.companion.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&shared));
         made

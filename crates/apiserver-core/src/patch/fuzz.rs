@@ -18,7 +18,7 @@ fn writer(manager: &str) -> Writer<'_> {
 pub(crate) fn patch_in_every_way(live: &Value, patch: &Value) {
     let place = Place::root(POD).expect("pods have a schema");
     let _ = json_patch(live.clone(), patch.clone());
-    merge_patch(live.clone(), patch);
+    merge_patch(live, patch);
     let _ = strategic_patch(place, live.clone(), patch.clone());
     let mut new = patch.clone();
     track(place, Some(live), &mut new, &writer("a"));

@@ -1,7 +1,7 @@
 //! Change: PUT, and whatever a patch results in (V-35 to V-41, V-130, V-131).
 
 use meta::Status;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::context::UpdateContext;
 use super::create::{merge_owner_references, metadata_rules, take_namespace, track};
@@ -159,17 +159,13 @@ fn keep_server_metadata(current: &Value, new: &mut Value) {
 fn keep_all_but_status(current: &Value, new: &mut Value) {
     let status = remove(new, "status");
     let metadata = remove(new, "metadata");
-    let mut kept = current.clone();
-    if let Some(metadata) = metadata {
-        set(&mut kept, "metadata", metadata);
+    let others = current.as_object().into_iter().flatten();
+    let others = others.filter(|(name, _)| *name != "status" && (*name != "metadata" || metadata.is_none()));
+    let mut kept: Map<String, Value> = others.map(|(name, member)| (name.clone(), member.clone())).collect();
+    for (name, given) in [("metadata", metadata), ("status", status)] {
+        kept.extend(given.map(|given| (name.to_owned(), given)));
     }
-    match status {
-        Some(status) => set(&mut kept, "status", status),
-        None => {
-            remove(&mut kept, "status");
-        }
-    }
-    *new = kept;
+    *new = Value::Object(kept);
 }
 
 /// One more when the spec changed (V-130); of a Deployment, the annotations too.

@@ -124,9 +124,9 @@ impl PatchBody {
     pub fn patched(&self, place: Place, current: &Value) -> Result<Value, Status> {
         match self {
             Self::Json(patch) => json_patch(current.clone(), patch.clone()),
-            Self::Merge(patch) => Ok(merge_patch(current.clone(), patch)),
+            Self::Merge(patch) => Ok(merge_patch(current, patch)),
             Self::Strategic(patch) => strategic_patch(place, current.clone(), patch.clone()),
-            Self::Apply { config, .. } => Ok(merge_patch(current.clone(), config)),
+            Self::Apply { config, .. } => Ok(merge_patch(current, config)),
         }
     }
 }
@@ -229,7 +229,7 @@ impl Registry {
             "spec": {"replicas": scale["spec"]["replicas"]},
         });
         let change = |current: &Value| {
-            apply_scale(def, current, &merge_patch(scale_of(current), &scale))?;
+            apply_scale(def, current, &merge_patch(&scale_of(current), &scale))?;
             let writer = Writer {
                 manager: &options.field_manager,
                 api_version: &group_version,
