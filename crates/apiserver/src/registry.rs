@@ -252,7 +252,8 @@ impl Registry {
         Ok(ListPage { revision: values.revision, records, continue_token, remaining, quarantined })
     }
 
-    /// The shared decoded form of an object in an event, kept for a while for the other watchers.
+    /// The shared decoded form of an object that was just written, kept for a while for those who are told of it, and
+    /// for the next who changes it.
     pub fn event_object(&self, def: &KindDef, record: &Arc<Record>) -> Arc<Object> {
         if def.conversion.is_some() {
             return object(def, record);

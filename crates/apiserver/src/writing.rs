@@ -132,7 +132,7 @@ impl Registry {
             let holder = holder(def, &plan.object);
             match self.commit_create(def, namespace, &surroundings, &mut plan, charge).await {
                 Ok(record) => {
-                    let object = object(def, &record);
+                    let object = self.event_object(def, &record);
                     return Ok(Written { object, created: true, warnings: plan.warnings });
                 }
                 Err(error) => {
@@ -414,7 +414,7 @@ impl Registry {
             Ok(record) => {
                 self.release(def, object(def, current).tree());
                 self.remember_expiry(def, &record);
-                Ok(Commit::Done(object(def, &record)))
+                Ok(Commit::Done(self.event_object(def, &record)))
             }
             Err(error) => {
                 holder.inspect(|holder| self.release(def, holder));
@@ -435,7 +435,7 @@ impl Registry {
         match self.commit(first, Transaction::delete(current.key.clone(), expected, last)).await {
             Ok(record) => {
                 self.release(def, object(def, current).tree());
-                Ok(Commit::Done(object(def, &record)))
+                Ok(Commit::Done(self.event_object(def, &record)))
             }
             Err(error) => raced(&error),
         }

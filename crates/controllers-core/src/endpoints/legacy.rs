@@ -24,7 +24,7 @@ struct Subset<'a> {
 pub(super) fn plan(view: &View<'_>, members: &[Member<'_>]) -> Option<Action> {
     let subsets = subsets(view, members);
     let labels = labels(view.service, &[MANAGED_BY]);
-    let tree = || subsets.iter().map(Subset::tree).collect::<Vec<_>>();
+    let tree = || subsets.iter().map(Subset::tree).collect::<Value>();
     let Some(found) = view.endpoints else {
         let mut body = json!({
             "apiVersion": "v1",
@@ -36,7 +36,7 @@ pub(super) fn plan(view: &View<'_>, members: &[Member<'_>]) -> Option<Action> {
             },
         });
         if !subsets.is_empty() {
-            body["subsets"] = json!(tree());
+            body["subsets"] = tree();
         }
         return Some(Action::CreateEndpoints { body });
     };
@@ -54,8 +54,10 @@ pub(super) fn plan(view: &View<'_>, members: &[Member<'_>]) -> Option<Action> {
     if let Some(labels) = changed_labels {
         metadata["labels"] = labels;
     }
-    let subsets = if subsets.is_empty() { Value::Null } else { json!(tree()) };
-    Some(Action::UpdateEndpoints { endpoints: target, patch: json!({"metadata": metadata, "subsets": subsets}) })
+    let mut patch = json!({});
+    patch["metadata"] = metadata;
+    patch["subsets"] = if subsets.is_empty() { Value::Null } else { tree() };
+    Some(Action::UpdateEndpoints { endpoints: target, patch })
 }
 
 /// Addresses with the same ports are one subset; terminating pods are not listed (N-28).
@@ -113,7 +115,8 @@ impl Subset<'_> {
 }
 
 fn address(member: &Member<'_>) -> Value {
-    let mut address = json!({"ip": member.addresses[0], "targetRef": member.target_reference()});
+    let mut address = json!({"ip": member.addresses[0]});
+    address["targetRef"] = member.target_reference();
     for (field, value) in [("hostname", member.hostname), ("nodeName", member.node)] {
         if let Some(value) = value {
             address[field] = json!(value);
