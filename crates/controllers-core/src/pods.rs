@@ -44,8 +44,12 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 /// From when on the pod counts as available: ready for `min_ready_secs`; `None` if it is not ready.
 pub fn available_from(pod: &Pod, min_ready_secs: i32) -> Option<Timestamp> {
-    let since = ready_since(pod)?;
-    if min_ready_secs <= 0 { Some(Timestamp::MIN) } else { after(since, i64::from(min_ready_secs)) }
+    available_after(ready_since(pod)?, min_ready_secs)
+}
+
+/// From when on a pod counts as available that has been ready since a moment.
+pub fn available_after(ready_since: Timestamp, min_ready_secs: i32) -> Option<Timestamp> {
+    if min_ready_secs <= 0 { Some(Timestamp::MIN) } else { after(ready_since, i64::from(min_ready_secs)) }
 }
 
 /// Ready for `min_ready_secs`.

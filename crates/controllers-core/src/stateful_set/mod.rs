@@ -38,7 +38,7 @@ pub use rollback::{AVAILABLE_AT, PROGRESS, ROLLED_BACK_AT};
 pub use view::{
     CREATIONS_MAX, ClaimFacts, ClaimSlot, ClaimTemplate, Labels, Ordinal, Owner, POD_INDEX_LABEL, POD_NAME_LABEL,
     Phase, PodFacts, PodManagement, REPLACEMENT_AGE_SECS_MIN, REVISION_LABEL, ReadError, Retention, RetentionPolicy,
-    RevisionFacts, RollingUpdate, SetFacts, Share, StatusFacts, UpdateStrategy, View,
+    RevisionFacts, RollingUpdate, SetFacts, StatusFacts, UpdateStrategy, View,
 };
 pub use wishes::{HEAL_ROLLOUT, HealRollout, ROLLBACK_AFTER, ROLLBACK_AFTER_MIN, UnknownHealRollout};
 
