@@ -4,7 +4,7 @@ use meta::{Quantity, ResourceId, Status};
 use serde_json::Value;
 
 use crate::kinds::amounts::{self, Amounts};
-use crate::tree::{as_object_mut, at, items, items_mut, member, object_mut, set, text};
+use crate::tree::{at, child_mut, items, items_mut, member, object_mut, set, text};
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
@@ -17,7 +17,7 @@ pub(in crate::kinds) fn complete(pod: &mut Value, ranges: &[&Value]) {
             limits.extend(amounts::read(member(limit, "default")));
         }
         let mut notes = Vec::new();
-        let spec = as_object_mut(pod).entry("spec").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let spec = child_mut(pod, "spec");
         for (list, what) in [("containers", "container"), ("initContainers", "init container")] {
             for container in items_mut(spec, list) {
                 for (key, given, word) in [("requests", &requests, "request"), ("limits", &limits, "limit")] {
@@ -36,7 +36,7 @@ pub(in crate::kinds) fn complete(pod: &mut Value, ranges: &[&Value]) {
 }
 
 fn object_value(pod: &mut Value) -> &mut Value {
-    as_object_mut(pod).entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()))
+    child_mut(pod, "metadata")
 }
 
 /// Adds what is missing in one list of a container, and says what.
@@ -47,8 +47,7 @@ fn fill(container: &mut Value, key: &str, given: &Amounts) -> Vec<String> {
         amounts.insert(name.clone(), given[name]);
     }
     if !missing.is_empty() {
-        let resources =
-            as_object_mut(container).entry("resources").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let resources = child_mut(container, "resources");
         set(resources, key, amounts::write(&amounts));
     }
     missing
