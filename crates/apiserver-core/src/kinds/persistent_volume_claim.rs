@@ -49,7 +49,10 @@ pub(super) fn def() -> KindDef {
         rules: Rules {
             default: |claim| default_spec(child_mut(claim, "spec")),
             admit,
-            permit: |claim, context| limit_range::admission::check_claim(claim, context.limit_ranges),
+            permit: |claim, context| limit_range::admission::check_claim(claim, None, context.limit_ranges),
+            permit_update: |new, old, context| {
+                limit_range::admission::check_claim(new, Some(old), context.limit_ranges)
+            },
             prepare_create: |claim| set(claim, "status", json!({ "phase": "Pending" })),
             validate: |claim, errors| {
                 let path = Path::root("spec");

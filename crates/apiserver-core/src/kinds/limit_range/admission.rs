@@ -76,21 +76,24 @@ pub(in crate::kinds) fn check_pod(pod: &Value, ranges: &[&Value]) -> Result<(), 
     })
 }
 
-/// Refuses a claim for less or more storage than the ranges allow.
+/// Refuses a claim for less or more storage than the ranges allow. What is asked for already, in `stored`, may stay: a
+/// range that came later holds up no other change of the claim.
 ///
 /// # Errors
 /// 403 with everything that the first offended range minds.
-pub(in crate::kinds) fn check_claim(claim: &Value, ranges: &[&Value]) -> Result<(), Status> {
-    let requests = amounts::read(at(claim, &["spec", "resources", "requests"]));
+pub(in crate::kinds) fn check_claim(claim: &Value, stored: Option<&Value>, ranges: &[&Value]) -> Result<(), Status> {
+    let requests_of = |claim: &Value| amounts::read(at(claim, &["spec", "resources", "requests"]));
+    let (requests, before) = (requests_of(claim), stored.map(requests_of).unwrap_or_default());
+    let is_new = |name: &str| !requests.contains_key(name) || requests.get(name) != before.get(name);
     check(&api::resources::PERSISTENT_VOLUME_CLAIMS, claim, ranges, |limit, kind, found| {
         if kind != "PersistentVolumeClaim" {
             return;
         }
         let asked = Asked { kind, requests: &requests, limits: &Amounts::new() };
-        for (name, least) in amounts::read(member(limit, "min")) {
+        for (name, least) in amounts::read(member(limit, "min")).into_iter().filter(|(name, _)| is_new(name)) {
             found.extend(asked.too_little(&name, least));
         }
-        for (name, most) in amounts::read(member(limit, "max")) {
+        for (name, most) in amounts::read(member(limit, "max")).into_iter().filter(|(name, _)| is_new(name)) {
             found.extend(match requests.get(&name) {
                 None => Some(format!("maximum {name} usage per {kind} is {most}.  No request is specified")),
                 Some(request) if *request > most => {
