@@ -4,7 +4,7 @@
 //! a container's environment ([`mod@env`]), the files of its volumes ([`files`]), `/etc/hosts` and `/etc/resolv.conf`
 //! ([`hosts`]), what a container runs as ([`run`]), its scripted life on a virtual node ([`script`]), admission on the node
 //! ([`admit`]), and the order of a node's shutdown ([`shutdown`]). Not here: clocks, processes, files, sockets; those are
-//! `node-agent`'s. Start with [`PodMachine`], then `container.rs`.
+//! `node-agent`'s. Start with [`PodMachine`], then `container/mod.rs`.
 //!
 //! Two promises are kept here and nowhere else: no two instances of one container name are ever alive at once, and no
 //! instance of a pod is started before the one that had its name is confirmed dead (S1, S2, D7).
