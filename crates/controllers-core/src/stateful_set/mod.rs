@@ -10,6 +10,7 @@
 //! [`plan`].
 
 mod claims;
+mod figures;
 mod heal;
 mod plan;
 mod pod;
@@ -31,6 +32,7 @@ use meta::Timestamp;
 use serde_json::{Value, json};
 
 pub use claims::keeps_claim;
+pub use figures::{Figures, figures};
 pub use plan::{Action, Fact, Plan, Step, Wait, Why};
 pub use report::{Failure, report};
 pub use revision::{RevisionData, template_of};
