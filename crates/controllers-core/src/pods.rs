@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use meta::Timestamp;
 use serde_json::{Value, json};
 
+use crate::conditions::Condition;
 use crate::subject::Subject;
 use crate::words::{Target, is_terminating};
 
@@ -29,6 +30,14 @@ pub fn is_active(pod: &Pod) -> bool {
 /// A condition by type.
 pub fn condition<'p>(pod: &'p Pod, wanted: &str) -> Option<&'p PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == wanted)
+}
+
+/// The conditions of a pod that is about to be disrupted: those that it has, and the reason, last.
+pub fn disrupted(pod: &Pod, reason: &str, message: &str, now: Timestamp) -> Vec<Value> {
+    let disruption = Condition::new("DisruptionTarget", true, reason, message, now);
+    let stored = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let others = stored.into_iter().flatten().filter(|condition| condition.type_ != disruption.kind);
+    others.map(|condition| json!(condition)).chain([json!(disruption)]).collect()
 }
 
 /// Since when the Ready condition is True; `None` if it is not.

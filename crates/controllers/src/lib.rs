@@ -24,6 +24,7 @@ mod run;
 mod seen;
 mod service_accounts;
 mod stateful_set;
+mod taint_eviction;
 mod workload;
 
 use std::num::NonZeroUsize;
@@ -159,6 +160,7 @@ impl Controllers {
         job::start(&parts);
         cron_job::start(&parts);
         pod_collector::start(&parts);
+        taint_eviction::start(&parts);
         endpoints::start(&parts);
         persistent_volumes::start(&parts);
         garbage_collector::start(&parts, things.clone());

@@ -249,6 +249,42 @@ async fn the_set_controller_asks_for_no_more_than_a_role_for_it_would_give() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_taint_drives_pods_away_that_do_not_tolerate_it() {
+    // N-45.
+    let bed = Bed::start().await;
+    bed.create(NODES, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})).await;
+    let pod = |name: &str, tolerations: Value| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"tolerations": tolerations, "containers": [{"name": "c", "image": "v1"}]}})
+    };
+    bed.create(PODS, pod("stays", json!([{"key": "broken", "operator": "Exists"}]))).await;
+    bed.create(PODS, pod("goes", json!([]))).await;
+    bed.create(
+        PODS,
+        pod(
+            "goes-soon",
+            json!([{"key": "broken", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}]),
+        ),
+    )
+    .await;
+    bed.until(PODS, "all run", |pods| pods.len() == 3 && pods.iter().all(|pod| pod["status"]["phase"] == "Running"))
+        .await;
+    let taints = json!({"spec": {"taints": [{"key": "broken", "value": "disk", "effect": "NoExecute"}]}});
+    let node = meta::ObjectId::cluster(NODES, "n1");
+    bed.client.patch(&node, None, client::Patch::Merge(taints), &client::WriteOptions::default()).await.unwrap();
+    bed.until(PODS, "one is left", |pods| pods.len() == 1 && pods[0]["metadata"]["name"] == "stays").await;
+    bed.until(EVENTS, "both are told of", |events| {
+        ["goes", "goes-soon"].iter().all(|name| {
+            events.iter().any(|event| {
+                event["reason"] == "TaintManagerEviction"
+                    && event["message"] == format!("Marking for deletion Pod default/{name}")
+            })
+        })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn namespaces_are_furnished_and_emptied() {
     let bed = Bed::start().await;
     bed.create(NAMESPACES, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})).await;
