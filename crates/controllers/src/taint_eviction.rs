@@ -7,7 +7,7 @@ use controllers_core::pods;
 use controllers_core::taint_eviction::{TaintId, View, evicting, plan, seen};
 use informer::events::reference_to;
 use informer::{Cacheable, Change, Clock, Informer, Key, Outcome, WorkQueue};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, Toleration};
 use meta::Timestamp;
 
 use crate::Parts;
@@ -100,16 +100,23 @@ impl TaintEviction {
     }
 
     fn pod_changed(&self, change: &Change<Pod>) {
-        let Some(after) = &change.after else { return };
-        let tolerations = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.tolerations.clone());
-        let is_news = change
-            .before
-            .as_ref()
-            .is_none_or(|before| pods::node(before) != pods::node(after) || tolerations(before) != tolerations(after));
+        let pod = change.newest();
+        let is_same = |before: &Pod, after: &Pod| {
+            pods::node(before) == pods::node(after) && tolerations(before) == tolerations(after)
+        };
+        // One that is gone is looked at once more, so that it is forgotten.
+        let is_news = match (&change.before, &change.after) {
+            (Some(before), Some(after)) => !is_same(before, after),
+            (None, _) | (_, None) => true,
+        };
         let is_driven_away =
-            || self.nodes.get("", pods::node(after)).is_some_and(|node| evicting(&node).next().is_some());
-        if is_news && !pods::node(after).is_empty() && is_driven_away() {
-            self.queue.add(Key::new(after.namespace(), after.name()));
+            || self.nodes.get("", pods::node(pod)).is_some_and(|node| evicting(&node).next().is_some());
+        if is_news && !pods::node(pod).is_empty() && is_driven_away() {
+            self.queue.add(Key::new(pod.namespace(), pod.name()));
         }
     }
+}
+
+fn tolerations(pod: &Pod) -> Option<&[Toleration]> {
+    pod.spec.as_ref()?.tolerations.as_deref()
 }
