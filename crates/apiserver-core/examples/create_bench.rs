@@ -50,6 +50,7 @@ fn measure(object: &serde_json::Value) {
         now: context.now,
         field_manager: "bench",
         subresource: "",
+        limit_ranges: &[],
         addresses: None,
         seed: 7,
         applied: false,

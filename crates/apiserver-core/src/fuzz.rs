@@ -66,6 +66,7 @@ pub fn creates(bytes: &[u8]) {
             now: Timestamp::UNIX_EPOCH,
             field_manager: "fuzz",
             subresource: "",
+            limit_ranges: &[],
             addresses: Some(&pool),
             seed: 7,
             applied: false,

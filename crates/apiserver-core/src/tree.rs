@@ -56,9 +56,12 @@ pub(crate) fn has(tree: &Value, key: &str) -> bool {
 
 /// The object under a key, made if it is not there.
 pub(crate) fn object_mut<'a>(tree: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
-    let members = as_object_mut(tree);
-    let child = members.entry(key).or_insert_with(|| Value::Object(Map::new()));
-    as_object_mut(child)
+    as_object_mut(child_mut(tree, key))
+}
+
+/// What is under a key, whatever it is; an empty object is put there if nothing is.
+pub(crate) fn child_mut<'a>(tree: &'a mut Value, key: &str) -> &'a mut Value {
+    as_object_mut(tree).entry(key).or_insert_with(|| Value::Object(Map::new()))
 }
 
 /// The tree as an object; anything else is replaced by an empty one.

@@ -19,6 +19,9 @@ pub struct RequestLabels {
     pub code: u16,
 }
 
+/// Adds the figures of another part of the program, as they are in the moment of the request.
+pub type Figures = Box<dyn Fn(&mut Registry) + Send + Sync>;
+
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -37,9 +40,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The text that `/metrics` shows, the store's figures included.
-    pub fn text(&self, store: &store::Metrics, events_waiting: usize) -> String {
+    /// The text that `/metrics` shows, the store's figures and those of other parts included.
+    pub fn text(&self, store: &store::Metrics, events_waiting: usize, others: Option<&Figures>) -> String {
         let mut registry = Registry::default();
+        if let Some(add) = others {
+            add(&mut registry);
+        }
         registry.register("apiserver_request", "Requests answered", self.requests.clone());
         registry.register(
             "apiserver_current_inflight_requests",
@@ -76,5 +82,24 @@ impl Metrics {
         // Writing into a String cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_other_parts_are_shown_as_they_are_when_asked() {
+        let level = Gauge::<i64>::default();
+        let shown = level.clone();
+        let others: Figures = Box::new(move |registry| registry.register("other_level", "A level", shown.clone()));
+        let line = |text: &str| text.lines().find(|line| line.starts_with("other_level ")).map(str::to_owned);
+        let metrics = Metrics::default();
+        level.set(7);
+        let text = metrics.text(&store::Metrics::default(), 0, Some(&others));
+        assert_eq!(line(&text).as_deref(), Some("other_level 7"));
+        assert!(text.contains("store_revision") && text.ends_with("# EOF\n"));
+        assert_eq!(line(&metrics.text(&store::Metrics::default(), 0, None)), None);
     }
 }

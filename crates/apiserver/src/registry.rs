@@ -21,7 +21,7 @@ use crate::chance::TimeAndChance;
 use crate::config::Config;
 use crate::expiry::Expiry;
 use crate::keys;
-use crate::metrics::Metrics;
+use crate::metrics::{Figures, Metrics};
 use crate::quotas::QuotaGate;
 use crate::stored;
 
@@ -42,6 +42,8 @@ pub struct Registry {
     pub addresses: Mutex<AddressPool>,
     /// Logs and exec; absent until the node agent has started.
     pub streams: OnceLock<Arc<dyn NodeStreams>>,
+    /// What other parts show in `/metrics`; absent until they have started.
+    pub figures: OnceLock<Figures>,
     /// Events that are to be forgotten.
     pub expiry: Expiry,
     /// Counters.
@@ -133,13 +135,14 @@ impl Registry {
         let requests = Semaphore::new(config.limits.requests_max);
         let watches = Arc::new(Semaphore::new(config.limits.watches_max));
         let recent = Mutex::default();
-        let streams = OnceLock::new();
+        let (streams, figures) = (OnceLock::new(), OnceLock::new());
         let (evictions, quotas) = (tokio::sync::Mutex::default(), QuotaGate::default());
         Self {
             store,
             config,
             addresses,
             streams,
+            figures,
             expiry,
             metrics,
             requests,

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::http::Api;
 use crate::http::documents::Documents;
 use crate::local::LocalClient;
-use crate::metrics::Metrics;
+use crate::metrics::{Figures, Metrics};
 use crate::registry::Registry;
 use crate::transport::Transport;
 
@@ -79,6 +79,11 @@ impl ApiServer {
     /// Gives the server the node's logs and exec. Only the first call counts.
     pub fn set_node_streams(&self, streams: Arc<dyn NodeStreams>) {
         let _ = self.registry.streams.set(streams);
+    }
+
+    /// Lets `/metrics` show the figures of other parts. Only the first call counts.
+    pub fn set_figures(&self, figures: Figures) {
+        let _ = self.registry.figures.set(figures);
     }
 
     /// Stops accepting, ends watches and streams, lets requests finish, at most for `grace`. The store stays open.

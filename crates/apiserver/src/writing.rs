@@ -378,10 +378,19 @@ impl Registry {
     ) -> Result<UpdatePlan, Status> {
         let mut pool = (def.needs == Needs::ServiceAddresses)
             .then(|| self.addresses.lock().unwrap_or_else(PoisonError::into_inner));
+        let ranges = match def.needs {
+            Needs::ClaimSurroundings if target.subresource.is_empty() => {
+                let limit_ranges = kinds::by_resource(&api::resources::LIMIT_RANGES);
+                self.all(limit_ranges.ok_or_else(|| Status::internal("a kind is missing"))?, target.namespace)?
+            }
+            _ => Vec::new(),
+        };
+        let ranges: Vec<&Value> = ranges.iter().map(|range| range.tree().as_ref()).collect();
         let context = UpdateContext {
             now: self.now(),
             field_manager: &options.field_manager,
             subresource: target.subresource,
+            limit_ranges: &ranges,
             addresses: pool.as_deref(),
             seed: self.chance.random(),
             applied,

@@ -24,6 +24,7 @@ pub mod replicas;
 pub mod share;
 pub mod stateful_set;
 pub mod subject;
+pub mod taint_eviction;
 pub mod template;
 pub mod words;
 pub mod writes;

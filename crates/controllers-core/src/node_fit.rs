@@ -1,6 +1,8 @@
 //! Whether a node is one that a pod asks for: node selector, required node affinity, taints.
 
-use k8s_openapi::api::core::v1::{Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint};
+use k8s_openapi::api::core::v1::{
+    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration,
+};
 use meta::placement::{Tolerated, holds};
 
 /// `spec.nodeSelector` and the required node affinity.
@@ -33,17 +35,18 @@ fn term_fits(term: &NodeSelectorTerm, node: &Node) -> bool {
 
 /// The first taint with one of the effects that the pod does not tolerate.
 pub fn untolerated<'n>(spec: &PodSpec, node: &'n Node, effects: &[&str]) -> Option<&'n Taint> {
-    let tolerates = |taint: &Taint| {
-        spec.tolerations.iter().flatten().any(|toleration| {
-            let wanted = Tolerated {
-                key: toleration.key.as_deref().unwrap_or_default(),
-                operator: toleration.operator.as_deref().unwrap_or_default(),
-                value: toleration.value.as_deref().unwrap_or_default(),
-                effect: toleration.effect.as_deref().unwrap_or_default(),
-            };
-            wanted.covers(&taint.key, taint.value.as_deref().unwrap_or_default(), &taint.effect)
-        })
-    };
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
-    taints.filter(|taint| effects.contains(&taint.effect.as_str())).find(|taint| !tolerates(taint))
+    let mut counted = taints.filter(|taint| effects.contains(&taint.effect.as_str()));
+    counted.find(|taint| !spec.tolerations.iter().flatten().any(|toleration| tolerates(toleration, taint)))
+}
+
+/// Whether a toleration is for a taint.
+pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let wanted = Tolerated {
+        key: toleration.key.as_deref().unwrap_or_default(),
+        operator: toleration.operator.as_deref().unwrap_or_default(),
+        value: toleration.value.as_deref().unwrap_or_default(),
+        effect: toleration.effect.as_deref().unwrap_or_default(),
+    };
+    wanted.covers(&taint.key, taint.value.as_deref().unwrap_or_default(), &taint.effect)
 }

@@ -1,17 +1,17 @@
 //! The pod collector: pods that nobody else will ever clear away.
 //!
 //! Ended pods beyond a number; pods bound to a node that is gone, after a while in which the node may come back and only
-//! if a live read finds no such node; pods that were deleted before they were bound. A pod of a live node is never
-//! touched here: only its node knows when it has stopped (D7). Start with [`plan`].
+//! if a live read finds no such node; deleted pods of a node that somebody has taken out of service while it was not
+//! ready; pods that were deleted before they were bound. A pod of a live node is never touched here: only its node knows
+//! when it has stopped (D7). Start with [`plan`].
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use meta::Timestamp;
 use serde_json::json;
 
-use crate::conditions::Condition;
 use crate::pods;
 use crate::words::{Target, is_terminating};
 use crate::writes::{Plan, Write};
@@ -31,8 +31,21 @@ pub struct View<'a> {
     /// Nodes that pods are bound to and that are missing, since when that has been seen; and whether a live read after
     /// the wait found no such node.
     pub missing: Vec<MissingNode>,
+    /// Nodes that are [out of service](is_out_of_service).
+    pub out_of_service: BTreeSet<&'a str>,
     /// Ended pods that are kept.
     pub ended_max: usize,
+}
+
+/// Taint by which somebody promises that nothing runs on a machine any more: the fence is theirs (N-46, D7).
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+/// Whether a node has the taint and says itself that it is not ready, or says nothing.
+pub fn is_out_of_service(node: &Node) -> bool {
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let is_ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    !is_ready && taints.into_iter().any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
 /// A node that pods are bound to and that is not there.
@@ -86,6 +99,14 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan<Wait> {
         done.insert(pods::uid(pod));
         killed.push(kill(pod));
     }
+    let is_given_up = |pod: &Pod| is_terminating(&pod.metadata) && view.out_of_service.contains(pods::node(pod));
+    for pod in view.pods.iter().filter(|pod| is_given_up(pod) && !is_gone(pods::node(pod))) {
+        if !pods::has_ended(pod) {
+            told.push(Write::status(api::resources::PODS, target(pod), json!({"phase": "Failed"})));
+        }
+        done.insert(pods::uid(pod));
+        killed.push(kill(pod));
+    }
     let never_bound = |pod: &&&Pod| is_terminating(&pod.metadata) && pods::node(pod).is_empty();
     for pod in view.pods.iter().filter(never_bound) {
         done.insert(pods::uid(pod));
@@ -113,12 +134,7 @@ fn target(pod: &Pod) -> Target {
 
 /// A lost pod has failed, and says why, before it is gone: a Job counts it, people read it.
 fn lost(pod: &Pod, now: Timestamp) -> Write {
-    let text = "PodGC: node no longer exists";
-    let reason = Condition::new("DisruptionTarget", true, "DeletionByPodGC", text, now);
-    let stored = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let mut conditions: Vec<_> =
-        stored.into_iter().flatten().filter(|condition| condition.type_ != reason.kind).map(|c| json!(c)).collect();
-    conditions.push(json!(reason));
+    let conditions = pods::disrupted(pod, "DeletionByPodGC", "PodGC: node no longer exists", now);
     Write::status(api::resources::PODS, target(pod), json!({"phase": "Failed", "conditions": conditions}))
 }
 
@@ -144,8 +160,13 @@ mod tests {
     fn settle(world: &mut World, is_confirmed: bool, ended_max: usize) -> Plan<Wait> {
         let pods = world.pods();
         let missing = MissingNode { name: "gone".to_owned(), since: world.now, is_confirmed };
-        let view =
-            View { pods: pods.iter().collect(), nodes: BTreeSet::from(["n1"]), missing: vec![missing], ended_max };
+        let view = View {
+            pods: pods.iter().collect(),
+            nodes: BTreeSet::from(["n1"]),
+            missing: vec![missing],
+            out_of_service: BTreeSet::new(),
+            ended_max,
+        };
         let plan = plan(&view, world.now);
         world.obey(&plan);
         plan
@@ -161,6 +182,43 @@ mod tests {
         let plan = settle(&mut world, true, 10);
         assert_eq!(plan.stages[0].len(), 1, "the one that had not ended is told of first");
         assert_eq!(world.names(&PODS), ["a", "d"]);
+    }
+
+    #[test]
+    fn deleted_pods_of_a_node_out_of_service_go_and_the_others_stay() {
+        // N-46.
+        let mut world = world();
+        world.create(&PODS, json!({"metadata": {"name": "f"}, "spec": {"nodeName": "n1", "containers": []}}));
+        world.delete(&PODS, "f", None);
+        let pods = world.pods();
+        let view = |out_of_service| View {
+            pods: pods.iter().collect(),
+            nodes: BTreeSet::from(["n1", "gone"]),
+            missing: Vec::new(),
+            out_of_service,
+            ended_max: 10,
+        };
+        assert_eq!(plan(&view(BTreeSet::new()), world.now).writes().count(), 1, "only the one that was never bound");
+        let given_up = plan(&view(BTreeSet::from(["n1"])), world.now);
+        assert_eq!(given_up.stages[0].len(), 1, "it has failed before it is gone");
+        world.obey(&given_up);
+        assert_eq!(world.names(&PODS), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_node_is_out_of_service_when_somebody_says_so_and_it_is_not_ready() {
+        // N-46.
+        let node = |ready: &str, taint: &str| -> Node {
+            serde_json::from_value(json!({
+                "metadata": {"name": "n1"}, "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]},
+                "status": {"conditions": [{"type": "Ready", "status": ready}]},
+            }))
+            .unwrap()
+        };
+        assert!(is_out_of_service(&node("False", OUT_OF_SERVICE)));
+        assert!(is_out_of_service(&node("Unknown", OUT_OF_SERVICE)));
+        assert!(!is_out_of_service(&node("True", OUT_OF_SERVICE)), "its node lives and ends its pods itself");
+        assert!(!is_out_of_service(&node("False", "node.kubernetes.io/not-ready")));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use meta::Timestamp;
 use serde_json::{Value, json};
 
+use crate::conditions::Condition;
 use crate::subject::Subject;
 use crate::words::{Target, is_terminating};
 
@@ -31,6 +32,14 @@ pub fn condition<'p>(pod: &'p Pod, wanted: &str) -> Option<&'p PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == wanted)
 }
 
+/// The conditions of a pod that is about to be disrupted: those that it has, and the reason, last.
+pub fn disrupted(pod: &Pod, reason: &str, message: &str, now: Timestamp) -> Vec<Value> {
+    let disruption = Condition::new("DisruptionTarget", true, reason, message, now);
+    let stored = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let others = stored.into_iter().flatten().filter(|condition| condition.type_ != disruption.kind);
+    others.map(|condition| json!(condition)).chain([json!(disruption)]).collect()
+}
+
 /// Since when the Ready condition is True; `None` if it is not.
 pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let ready = condition(pod, "Ready").filter(|condition| condition.status == "True")?;
@@ -44,8 +53,12 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 /// From when on the pod counts as available: ready for `min_ready_secs`; `None` if it is not ready.
 pub fn available_from(pod: &Pod, min_ready_secs: i32) -> Option<Timestamp> {
-    let since = ready_since(pod)?;
-    if min_ready_secs <= 0 { Some(Timestamp::MIN) } else { after(since, i64::from(min_ready_secs)) }
+    available_after(ready_since(pod)?, min_ready_secs)
+}
+
+/// From when on a pod counts as available that has been ready since a moment.
+pub fn available_after(ready_since: Timestamp, min_ready_secs: i32) -> Option<Timestamp> {
+    if min_ready_secs <= 0 { Some(Timestamp::MIN) } else { after(ready_since, i64::from(min_ready_secs)) }
 }
 
 /// Ready for `min_ready_secs`.

@@ -1,6 +1,7 @@
 //! A count, or percents of a total (`IntOrString`).
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::Deserialize;
 
 /// A count, or percents of a total.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +40,22 @@ impl Share {
             }
         }
     }
+}
+
+/// An update strategy as Deployments and DaemonSets store it.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoredStrategy {
+    pub(crate) r#type: Option<String>,
+    pub(crate) rolling_update: Option<StoredRolling>,
+}
+
+/// Its rolling update.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoredRolling {
+    pub(crate) max_surge: Option<IntOrString>,
+    pub(crate) max_unavailable: Option<IntOrString>,
 }
 
 /// `maxSurge` and `maxUnavailable` of `replicas`; a rollout must be able to move, so if both come to 0, one may be

@@ -124,7 +124,7 @@ impl World {
                 self.checked(&write.resource, target, subresource.is_none());
                 let only_status = subresource.is_some();
                 assert!(!only_status || patch.get("spec").is_none(), "a status write has no spec");
-                self.edit(&write.resource, &target.name, |object| apply(object, patch));
+                self.edit(&write.resource, &target.name, |object| json_patch::merge(object, patch));
                 target.name.clone()
             }
             Verb::Delete { target, in_any_state, grace_period_secs, .. } => {
@@ -156,25 +156,6 @@ impl World {
         if exactly {
             let version = found["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
             assert_eq!(ResourceVersion(version), target.resource_version, "the plan saw the latest {}", target.name);
-        }
-    }
-}
-
-fn apply(object: &mut Value, patch: &Value) {
-    let Value::Object(fields) = patch else {
-        *object = patch.clone();
-        return;
-    };
-    if !object.is_object() {
-        *object = json!({});
-    }
-    for (name, value) in fields {
-        match (name.as_str(), value) {
-            ("uid" | "resourceVersion", _) => {}
-            (_, Value::Null) => {
-                object.as_object_mut().unwrap().remove(name);
-            }
-            (_, value) => apply(&mut object[name.as_str()], value),
         }
     }
 }

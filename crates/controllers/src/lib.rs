@@ -12,6 +12,7 @@ mod dependents;
 mod deployment;
 mod disruption;
 mod endpoints;
+mod figures;
 mod garbage_collector;
 mod job;
 mod kinds;
@@ -23,6 +24,7 @@ mod run;
 mod seen;
 mod service_accounts;
 mod stateful_set;
+mod taint_eviction;
 mod workload;
 
 use std::num::NonZeroUsize;
@@ -33,6 +35,7 @@ use std::time::Duration;
 use client::Client;
 pub use controllers_core::stateful_set::HealRollout;
 use controllers_core::stateful_set::Plan;
+pub use figures::Figures;
 use informer::{Clock, EventRecorder, Informers, events};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -130,6 +133,7 @@ impl Parts {
 /// The running controllers.
 #[derive(Debug)]
 pub struct Controllers {
+    figures: Figures,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -146,6 +150,7 @@ impl Controllers {
         let cancel = cancel.child_token();
         let tasks = TaskTracker::new();
         let parts = Parts { informers, clients, clock, tasks: tasks.clone(), cancel: cancel.clone(), config };
+        let figures = Figures::new(&parts.informers, Arc::clone(&parts.clock));
         let things = dependents::Things::start(&parts.informers);
         stateful_set::start(&parts);
         replica_set::start(&parts);
@@ -155,13 +160,19 @@ impl Controllers {
         job::start(&parts);
         cron_job::start(&parts);
         pod_collector::start(&parts);
+        taint_eviction::start(&parts);
         endpoints::start(&parts);
         persistent_volumes::start(&parts);
         garbage_collector::start(&parts, things.clone());
         namespaces::start(&parts, things);
         service_accounts::start(&parts);
         tasks.close();
-        Self { tasks, cancel }
+        Self { figures, tasks, cancel }
+    }
+
+    /// What they show in `/metrics`.
+    pub fn figures(&self) -> Figures {
+        self.figures.clone()
     }
 
     /// Stops all controllers and waits for them. A write that is under way happens wholly or not at all.

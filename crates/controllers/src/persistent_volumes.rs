@@ -169,6 +169,7 @@ impl VolumeController {
             volumes: volumes.iter().map(|volume| &volume.value).collect(),
             classes: classes.iter().map(|class| &class.value).collect(),
             nodes: nodes.iter().map(|node| node.name()).collect(),
+            virtual_nodes: nodes.iter().filter(|node| is_virtual(node)).map(|node| node.name()).collect(),
             in_use,
             volume_root: &self.volume_root,
         };
@@ -256,6 +257,11 @@ impl VolumeController {
         }
         Ok(())
     }
+}
+
+fn is_virtual(node: &Node) -> bool {
+    let notes = node.metadata.annotations.as_ref();
+    notes.and_then(|notes| notes.get(meta::VIRTUAL_ANNOTATION)).is_some_and(|value| value == "true")
 }
 
 fn is_scheduled(pod: &Pod) -> bool {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::resources::NODES;
-use controllers_core::pod_collector::{ENDED_MAX, MissingNode, View, plan};
+use controllers_core::pod_collector::{ENDED_MAX, MissingNode, View, is_out_of_service, plan};
 use controllers_core::pods;
 use controllers_core::words::is_terminating;
-use informer::{Cacheable, Change, Clock, Informer, Outcome, WorkQueue};
+use informer::{Cacheable, Cached, Change, Clock, Informer, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use meta::Timestamp;
 
@@ -55,7 +55,9 @@ impl Controller for PodCollector {
     fn listen(self: &Arc<Self>) {
         let this = Arc::clone(self);
         self.nodes.on_change(move |change| {
-            if change.before.is_none() || change.after.is_none() {
+            let is_given_up =
+                |node: &Option<Arc<Cached<Node>>>| node.as_ref().is_some_and(|node| is_out_of_service(node));
+            if change.before.is_none() || change.after.is_none() || is_given_up(&change.after) {
                 this.node_changed(change.newest().name());
             }
         });
@@ -75,6 +77,8 @@ impl Controller for PodCollector {
     async fn look(&self, namespace: &String, memory: &mut Memory) -> Option<Outcome> {
         let pods = self.pods.in_namespace(namespace);
         let nodes = self.nodes.list();
+        let given_up = nodes.iter().filter(|node| is_out_of_service(node));
+        let out_of_service: BTreeSet<&str> = given_up.map(|node| node.name()).collect();
         let nodes: BTreeSet<&str> = nodes.iter().map(|node| node.name()).collect();
         let bound: BTreeSet<&str> = pods.iter().map(|pod| pods::node(pod)).filter(|node| !node.is_empty()).collect();
         let now = self.clock.now();
@@ -91,7 +95,8 @@ impl Controller for PodCollector {
             }
             missing.push(found);
         }
-        let view = View { pods: pods.iter().map(|pod| &pod.value).collect(), nodes, missing, ended_max: ENDED_MAX };
+        let pods = pods.iter().map(|pod| &pod.value).collect();
+        let view = View { pods, nodes, missing, out_of_service, ended_max: ENDED_MAX };
         let plan = plan(&view, now);
         Some(self.desk.obey_in(namespace, None, &plan, memory).await)
     }
@@ -113,7 +118,8 @@ impl PodCollector {
     fn pod_changed(&self, change: &Change<Pod>) {
         let Some(pod) = &change.after else { return };
         let node = pods::node(pod);
-        let is_lost = !node.is_empty() && self.nodes.get("", node).is_none();
+        let is_terminating_on = |node: &Node| is_terminating(&pod.metadata) && is_out_of_service(node);
+        let is_lost = !node.is_empty() && self.nodes.get("", node).is_none_or(|node| is_terminating_on(&node));
         let is_stray = node.is_empty() && is_terminating(&pod.metadata);
         let has_just_ended =
             pods::has_ended(pod) && change.before.as_ref().is_none_or(|before| !pods::has_ended(before));

@@ -91,6 +91,22 @@ async fn a_deleted_pod_comes_back_with_its_claim_and_a_scaled_set_keeps_its_data
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_say_how_many_pods_a_set_lacks_and_how_many_it_may() {
+    // C-98, under upstream's names.
+    let bed = Bed::start().await;
+    bed.create(STATEFUL_SETS, set(3, "v1", false)).await;
+    bed.settled("web", 3).await;
+    let text = bed.figures();
+    let labels = r#"{statefulset_namespace="default",statefulset_name="web",pod_management_policy="OrderedReady"}"#;
+    for line in [
+        format!("statefulset_controller_statefulset_max_unavailable{labels} 1"),
+        format!("statefulset_controller_statefulset_unavailable_replicas{labels} 0"),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is in:\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_update_rolls_and_a_rollback_reuses_the_revision() {
     let bed = Bed::start().await;
     bed.create(STATEFUL_SETS, set(3, "v1", false)).await;
@@ -176,6 +192,96 @@ async fn retention_policies_delete_exactly_what_they_say() {
     .await;
     bed.delete(STATEFUL_SETS, "web", None).await;
     bed.until(PERSISTENT_VOLUME_CLAIMS, "the claims go", |claims| claims.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_set_controller_asks_for_no_more_than_a_role_for_it_would_give() {
+    // C-99: the rights that its role upstream has, and those that our planner needs beyond them.
+    let role = [
+        "create controllerrevisions",
+        "create events",
+        "create persistentvolumeclaims",
+        "create pods",
+        "delete controllerrevisions",
+        "delete pods",
+        "get statefulsets",
+        "patch controllerrevisions",
+        "patch events",
+        "patch persistentvolumeclaims",
+        "patch pods",
+        "patch statefulsets/status",
+    ];
+    // A set is held while its claims are let go, and rolled back where it asks for it (decisions 16 and 17).
+    let beyond = ["patch statefulsets"];
+    let bed = Bed::start().await;
+    let mut wanted = set(3, "v1", true);
+    wanted["spec"]["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": "Delete", "whenScaled": "Delete"});
+    wanted["spec"]["revisionHistoryLimit"] = json!(0);
+    bed.create(STATEFUL_SETS, wanted).await;
+    bed.settled("web", 3).await;
+    let containers = json!([{"name": "c", "image": "v2"}]);
+    bed.patch(STATEFUL_SETS, "web", json!({"spec": {"template": {"spec": {"containers": containers}}}})).await;
+    bed.settled("web", 3).await;
+    bed.until(CONTROLLER_REVISIONS, "the old one goes", |revisions| revisions.len() == 1).await;
+    bed.patch(STATEFUL_SETS, "web", json!({"spec": {"replicas": 2}})).await;
+    bed.settled("web", 2).await;
+    let keep =
+        json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"}}});
+    bed.patch(STATEFUL_SETS, "web", keep).await;
+    bed.until(PERSISTENT_VOLUME_CLAIMS, "the claims are nobody's", |claims| {
+        claims.len() == 2 && claims.iter().all(|claim| claim["metadata"]["ownerReferences"].is_null())
+    })
+    .await;
+    bed.delete(STATEFUL_SETS, "web", Some(Propagation::Orphan)).await;
+    bed.until(STATEFUL_SETS, "the set is gone", |sets| sets.is_empty()).await;
+    bed.create(STATEFUL_SETS, set(2, "v2", true)).await;
+    bed.until(PODS, "the orphans are taken over", |pods| {
+        pods.len() == 2 && pods.iter().all(|pod| pod["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet")
+    })
+    .await;
+    let asked = bed.asked.by("statefulset-controller");
+    for right in &asked {
+        assert!(role.contains(&right.as_str()) || beyond.contains(&right.as_str()), "{right} is in no role");
+    }
+    for used in ["create pods", "delete pods", "patch pods", "patch statefulsets/status", "get statefulsets"] {
+        assert!(asked.iter().any(|right| right == used), "{used} was asked for: {asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_taint_drives_pods_away_that_do_not_tolerate_it() {
+    // N-45.
+    let bed = Bed::start().await;
+    bed.create(NODES, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})).await;
+    let pod = |name: &str, tolerations: Value| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"tolerations": tolerations, "containers": [{"name": "c", "image": "v1"}]}})
+    };
+    bed.create(PODS, pod("stays", json!([{"key": "broken", "operator": "Exists"}]))).await;
+    bed.create(PODS, pod("goes", json!([]))).await;
+    bed.create(
+        PODS,
+        pod(
+            "goes-soon",
+            json!([{"key": "broken", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}]),
+        ),
+    )
+    .await;
+    bed.until(PODS, "all run", |pods| pods.len() == 3 && pods.iter().all(|pod| pod["status"]["phase"] == "Running"))
+        .await;
+    let taints = json!({"spec": {"taints": [{"key": "broken", "value": "disk", "effect": "NoExecute"}]}});
+    let node = meta::ObjectId::cluster(NODES, "n1");
+    bed.client.patch(&node, None, client::Patch::Merge(taints), &client::WriteOptions::default()).await.unwrap();
+    bed.until(PODS, "one is left", |pods| pods.len() == 1 && pods[0]["metadata"]["name"] == "stays").await;
+    bed.until(EVENTS, "both are told of", |events| {
+        ["goes", "goes-soon"].iter().all(|name| {
+            events.iter().any(|event| {
+                event["reason"] == "TaintManagerEviction"
+                    && event["message"] == format!("Marking for deletion Pod default/{name}")
+            })
+        })
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

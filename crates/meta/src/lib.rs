@@ -26,6 +26,10 @@ pub type Timestamp = jiff::Timestamp;
 /// known of it. Healing a rollout replaces only pods on which it is False.
 pub const EVER_READY_CONDITION: &str = "roadstead.dev/EverReady";
 
+/// Annotation of a Node, set to `true`: a virtual node, whose pods live by a script and without processes. Volumes that
+/// are provisioned on one carry it, too: they hold nothing, and may go after their node.
+pub const VIRTUAL_ANNOTATION: &str = "roadstead.dev/virtual";
+
 /// Finalizer of a StatefulSet whose retention policy was changed to keep claims that it owns: it holds the set until the
 /// claims have no owner any more, so that a deletion right after the change cannot take them along (S5).
 pub const RETENTION_FINALIZER: &str = "roadstead.dev/retention-policy";

@@ -3,6 +3,7 @@
 //! A volume's bytes are removed when its PersistentVolume was made by our provisioner, has the reclaim policy Delete,
 //! is being deleted, lies on this node, and is mounted by no pod here. Then, and not before, its finalizer goes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,17 +24,45 @@ pub(crate) const FINALIZER: &str = "roadstead.dev/local-volume";
 /// Pause before a removal that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
+/// Which nodes' volumes are cleared here.
+pub(crate) enum Places {
+    /// Those of this machine.
+    Machine(Homes),
+    /// Those of virtual nodes, also after their Node objects are gone: nothing lies anywhere.
+    Virtual {
+        homes: Homes,
+        /// Names of nodes that are machines: theirs are never cleared here, whatever a volume says of itself.
+        machines: BTreeSet<String>,
+    },
+}
+
+impl Places {
+    fn has(&self, volume: &PersistentVolume, node: &str) -> bool {
+        match self {
+            Self::Machine(homes) => homes.has(node),
+            Self::Virtual { homes, machines } => homes.has(node) || is_virtual(volume) && !machines.contains(node),
+        }
+    }
+}
+
+/// Provisioned on a virtual node.
+fn is_virtual(volume: &PersistentVolume) -> bool {
+    let notes = volume.metadata.annotations.as_ref();
+    notes.and_then(|notes| notes.get(meta::VIRTUAL_ANNOTATION)).is_some_and(|value| value == "true")
+}
+
 /// Follows persistent volumes for ever, and removes the bytes of those that lie on one of the nodes.
 pub(crate) async fn run(
     shared: Arc<Shared>,
-    homes: Homes,
+    places: Places,
     volumes: Informer<PersistentVolume>,
     cancel: CancellationToken,
 ) {
     let mut changes = volumes.changes();
     loop {
         let mut has_failed = false;
-        for volume in volumes.list().into_iter().filter(|volume| wants_removal(volume, |node| homes.has(node))) {
+        for volume in volumes.list().into_iter().filter(|volume| wants_removal(volume, |node| places.has(volume, node)))
+        {
             if let Err(why) = remove(&shared, &volume).await {
                 tracing::warn!(volume = volume.metadata.name, why, "the bytes of a volume are not removed yet");
                 has_failed = true;
@@ -117,6 +146,18 @@ mod tests {
         });
         change(&mut tree);
         serde_json::from_value(tree).unwrap()
+    }
+
+    #[test]
+    fn a_volume_of_a_virtual_node_may_go_after_its_node_and_one_of_a_machine_never_here() {
+        let machines = BTreeSet::from(["machine".to_owned()]);
+        let places = Places::Virtual { homes: Homes::default(), machines };
+        let real = volume(|_| {});
+        let virtual_one = volume(|pv| pv["metadata"]["annotations"][meta::VIRTUAL_ANNOTATION] = json!("true"));
+        assert!(places.has(&virtual_one, "n1"));
+        assert!(!places.has(&virtual_one, "machine"));
+        assert!(!places.has(&real, "n1"));
+        assert!(!Places::Machine(Homes::default()).has(&virtual_one, "n1"));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::watches::Watches;
 use crate::{Config, Parts, heartbeat, reclaim};
 
 /// A Node with this annotation, set to `true`, is a virtual node.
-pub const VIRTUAL: &str = "roadstead.dev/virtual";
+pub const VIRTUAL: &str = meta::VIRTUAL_ANNOTATION;
 
 /// Time between renewals of the leases of virtual nodes, and the time they run. Nobody doubts that a node without a
 /// machine lives, so they are as rare as they can be.
@@ -120,7 +120,8 @@ impl VirtualNodes {
             found: Inventory::default(),
         };
         let commands = Dispatcher::spawn(start, &tasks, cancel.clone());
-        tasks.spawn(reclaim::run(common.clone(), homes.clone(), informers.of(), cancel.clone()));
+        let places = reclaim::Places::Virtual { homes: homes.clone(), machines: config.machines.clone() };
+        tasks.spawn(reclaim::run(common.clone(), places, informers.of(), cancel.clone()));
         let fleet = Fleet {
             config,
             common,

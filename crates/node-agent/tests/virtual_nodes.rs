@@ -10,7 +10,7 @@ use std::sync::Arc;
 use api::resources;
 use client::{Client, Collection, DeleteOptions, LogRequest, NodeStreams, Patch, WriteOptions};
 use informer::{Informer, Informers, SystemClock};
-use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, Pod};
 use meta::{ObjectId, ResourceId, Uid};
 use node_agent::{VIRTUAL, VirtualConfig, VirtualNodes};
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ struct Bed {
     nodes: Informer<Node>,
     pods: Informer<Pod>,
     events: Informer<Event>,
+    informers: Informers,
     streams: Arc<dyn NodeStreams>,
     cancel: CancellationToken,
     _agent: VirtualNodes,
@@ -58,6 +59,7 @@ impl Bed {
             nodes: informers.of(),
             pods: informers.of(),
             events: informers.of(),
+            informers,
             streams: agent.streams(),
             cancel,
             _agent: agent,
@@ -196,6 +198,35 @@ async fn a_node_that_is_deleted_takes_its_pods_along() {
     bed.client.delete(&ObjectId::cluster(resources::NODES, "v"), &DeleteOptions::default()).await.unwrap();
     until(&bed.pods, "its pod is gone, the other's stays", |pods| {
         pods.iter().map(|pod| pod.metadata.name.as_deref().unwrap()).eq(["on-w"])
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_volume_of_a_virtual_node_goes_though_its_node_went_before() {
+    let bed = Bed::start().await;
+    for (name, node) in [("pv", "v"), ("of-machine", "machine")] {
+        let volume = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": name, "finalizers": ["roadstead.dev/local-volume"], "annotations": {
+                VIRTUAL: "true", "pv.kubernetes.io/provisioned-by": "roadstead.dev/local"}},
+            "spec": {
+                "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "local": {"path": "/nowhere"},
+                "persistentVolumeReclaimPolicy": "Delete",
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                    {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]}},
+            },
+        });
+        bed.create(resources::PERSISTENT_VOLUMES, volume).await;
+        let id = ObjectId::cluster(resources::PERSISTENT_VOLUMES, name);
+        bed.client.delete(&id, &DeleteOptions::default()).await.unwrap();
+        // As the volume controller does when no claim has it any more.
+        let unprotected = json!({"metadata": {"finalizers": ["roadstead.dev/local-volume"]}});
+        bed.client.patch(&id, None, Patch::Merge(unprotected), &WriteOptions::default()).await.unwrap();
+    }
+    let volumes = bed.informers.of::<PersistentVolume>();
+    until(&volumes, "only the machine's is left", |volumes| {
+        volumes.iter().map(|volume| volume.metadata.name.as_deref().unwrap()).eq(["of-machine"])
     })
     .await;
 }

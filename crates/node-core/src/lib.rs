@@ -2,10 +2,9 @@
 //!
 //! Here live [`PodMachine`] (events in, actions out, the pod's status at any time) and the pure functions around it:
 //! a container's environment ([`mod@env`]), the files of its volumes ([`files`]), `/etc/hosts` and `/etc/resolv.conf`
-//! ([`hosts`]), what a container runs as ([`run`]), its scripted life on a virtual
-//! node ([`script`]), admission on the node ([`admit`]), the order of a node's shutdown
-//! ([`shutdown`]), and the one fact a pod waits for ([`why`]). Not here: clocks, processes, files, sockets; those are
-//! `node-agent`'s. Start with [`PodMachine`], then `container.rs`.
+//! ([`hosts`]), what a container runs as ([`run`]), its scripted life on a virtual node ([`script`]), admission on the node
+//! ([`admit`]), and the order of a node's shutdown ([`shutdown`]). Not here: clocks, processes, files, sockets; those are
+//! `node-agent`'s. Start with [`PodMachine`], then `container/mod.rs`.
 //!
 //! Two promises are kept here and nowhere else: no two instances of one container name are ever alive at once, and no
 //! instance of a pod is started before the one that had its name is confirmed dead (S1, S2, D7).
@@ -26,7 +25,6 @@ pub mod sources;
 mod status;
 mod step;
 mod stop;
-pub mod why;
 
 pub use backoff::Backoff;
 pub use machine::{Found, FoundContainer, PodMachine, Settings};

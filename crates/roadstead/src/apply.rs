@@ -57,6 +57,13 @@ pub struct Applier {
     kinds: BTreeMap<(String, String), Served>,
 }
 
+/// Whether what the API decides is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Run {
+    Real,
+    Dry,
+}
+
 /// How a kind is served.
 #[derive(Clone, Debug)]
 struct Served {
@@ -77,7 +84,7 @@ impl Applier {
     /// # Errors
     /// With the manifest's place and the API's own words; the object is unchanged then.
     pub async fn apply(&mut self, manifest: &Manifest) -> Result<Applied> {
-        self.try_apply(manifest, "").await.with_context(|| format!("{}: {}", manifest.origin, manifest.title()))
+        self.write(manifest, Run::Real).await
     }
 
     /// What [`Self::apply`] would do: the API decides, and nothing is stored.
@@ -85,11 +92,15 @@ impl Applier {
     /// # Errors
     /// As `apply`.
     pub async fn dry_run(&mut self, manifest: &Manifest) -> Result<Applied> {
-        let tried = self.try_apply(manifest, "&dryRun=All").await;
+        self.write(manifest, Run::Dry).await
+    }
+
+    async fn write(&mut self, manifest: &Manifest, run: Run) -> Result<Applied> {
+        let tried = self.try_write(manifest, run).await;
         tried.with_context(|| format!("{}: {}", manifest.origin, manifest.title()))
     }
 
-    async fn try_apply(&mut self, manifest: &Manifest, more: &str) -> Result<Applied> {
+    async fn try_write(&mut self, manifest: &Manifest, run: Run) -> Result<Applied> {
         let served = self.served(manifest).await?;
         let mut wished = manifest.object.clone();
         let collection = if served.namespaced {
@@ -105,7 +116,11 @@ impl Applier {
         let title = format!("{}{dot}{}/{name}", manifest.text("/kind").to_lowercase(), served.group);
         remember(&mut wished)?;
 
-        let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict{more}");
+        let dry_run = match run {
+            Run::Real => "",
+            Run::Dry => "&dryRun=All",
+        };
+        let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict{dry_run}");
         let Some(live) = self.get(&format!("{collection}/{name}")).await? else {
             let object = self.send("POST", &format!("{collection}?{query}"), "application/json", &wished).await?;
             return Ok(Applied { title, outcome: Outcome::Created, before: None, object });
@@ -118,7 +133,7 @@ impl Applier {
         let path = format!("{collection}/{name}?{query}");
         let object = self.send("PATCH", &path, "application/merge-patch+json", &patch).await?;
         // A dry run stores nothing, so its revision is always the old one.
-        let same = more.is_empty() && object["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"];
+        let same = run == Run::Real && object["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"];
         let outcome = if same { Outcome::Unchanged } else { Outcome::Configured };
         Ok(Applied { title, outcome, before: Some(live), object })
     }

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use informer::{Cacheable, Informer, Informers, Kinded};
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
-use scheduler_core::{ClaimFacts, ClassFacts, Key, NodeFacts, PodFacts, Scheduler, VolumeFacts};
+use scheduler_core::{BudgetFacts, ClaimFacts, ClassFacts, Key, NodeFacts, PodFacts, Scheduler, VolumeFacts};
 use tokio::sync::Notify;
 
 /// One object whose state is to be read anew. In the order in which the core is told: what pods need comes before them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Name {
     Namespace(String),
+    Budget(Key),
     Class(String),
     Node(String),
     Volume(String),
@@ -41,6 +43,7 @@ impl Names {
 pub(crate) struct Dirty {
     names: Arc<Names>,
     namespaces: Informer<Namespace>,
+    budgets: Informer<PodDisruptionBudget>,
     classes: Informer<StorageClass>,
     nodes: Informer<Node>,
     volumes: Informer<PersistentVolume>,
@@ -55,6 +58,7 @@ impl Dirty {
         let key = |key: informer::Key| Key { namespace: key.namespace, name: key.name };
         Self {
             namespaces: followed(informers, &names, |key| Name::Namespace(key.name)),
+            budgets: followed(informers, &names, move |changed| Name::Budget(key(changed))),
             classes: followed(informers, &names, |key| Name::Class(key.name)),
             nodes: followed(informers, &names, |key| Name::Node(key.name)),
             volumes: followed(informers, &names, |key| Name::Volume(key.name)),
@@ -67,6 +71,7 @@ impl Dirty {
     /// Waits until all caches hold their first list.
     pub(crate) async fn synced(&self) {
         self.namespaces.synced().await;
+        self.budgets.synced().await;
         self.classes.synced().await;
         self.nodes.synced().await;
         self.volumes.synced().await;
@@ -88,6 +93,10 @@ impl Dirty {
                         self.namespaces.get("", &name).map(|found| found.metadata.labels.clone().unwrap_or_default());
                     core.namespace(&name, labels);
                 }
+                Name::Budget(key) => match self.budgets.get(&key.namespace, &key.name) {
+                    Some(budget) => core.budget(BudgetFacts::of(&budget)),
+                    None => core.budget_gone(&key),
+                },
                 Name::Class(name) => match self.classes.get("", &name) {
                     Some(class) => core.class(ClassFacts::of(&class)),
                     None => core.class_gone(&name),

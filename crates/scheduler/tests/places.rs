@@ -22,18 +22,27 @@ const PODS: ResourceId = ResourceId::of("", "v1", "pods");
 const NODES: ResourceId = ResourceId::of("", "v1", "nodes");
 const CLAIMS: ResourceId = ResourceId::of("", "v1", "persistentvolumeclaims");
 const CLASSES: ResourceId = ResourceId::of("storage.k8s.io", "v1", "storageclasses");
+const BUDGETS: ResourceId = ResourceId::of("policy", "v1", "poddisruptionbudgets");
+const PRIORITIES: ResourceId = ResourceId::of("scheduling.k8s.io", "v1", "priorityclasses");
 const EVENTS: ResourceId = ResourceId::of("", "v1", "events");
 /// Longest wait for anything that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct World {
     client: Arc<dyn Client>,
-    _scheduler: Scheduler,
+    scheduler: Option<Scheduler>,
+    server: ApiServer,
     _folder: tempfile::TempDir,
 }
 
 impl World {
     async fn start() -> Self {
+        let mut world = Self::without_scheduler().await;
+        world.schedule();
+        world
+    }
+
+    async fn without_scheduler() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let request = PkiRequest {
             cluster_name: "test".to_owned(),
@@ -50,15 +59,19 @@ impl World {
         };
         let store = Store::open(store::Config::standard(), MemoryEngine::open(&MemoryDisk::default())).unwrap();
         let server = ApiServer::start(config, store).await.unwrap();
+        Self { client: server.client("admin"), scheduler: None, server, _folder: folder }
+    }
+
+    /// Starts the scheduler: it decides nothing before it knows all that is there now.
+    fn schedule(&mut self) {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
-        let informers = Informers::new(server.client("system:roadstead"), tasks, cancel.clone());
-        let scheduler =
-            Scheduler::start(server.client("system:kube-scheduler"), informers, Arc::new(SystemClock), &cancel);
-        Self { client: server.client("admin"), _scheduler: scheduler, _folder: folder }
+        let informers = Informers::new(self.server.client("system:roadstead"), tasks, cancel.clone());
+        let client = self.server.client("system:kube-scheduler");
+        self.scheduler = Some(Scheduler::start(client, informers, Arc::new(SystemClock), &cancel));
     }
 
     async fn create(&self, resource: ResourceId, body: Value) -> Arc<Object> {
-        let is_in_cluster = resource == NODES || resource == CLASSES;
+        let is_in_cluster = [NODES, CLASSES, PRIORITIES].contains(&resource);
         let target =
             if is_in_cluster { Collection::all(resource) } else { Collection::in_namespace(resource, "default") };
         self.client.create(&target, None, body, &WriteOptions::default()).await.unwrap()
@@ -88,6 +101,20 @@ impl World {
         if let Some(claim) = claim {
             body["spec"]["volumes"] = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": claim } }]);
         }
+        self.create(PODS, body).await;
+    }
+
+    /// A pod that wants all of a node of one core.
+    async fn whole_node_pod(&self, name: &str, labels: Value, class: &str, node: Option<&str>) {
+        let body = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": labels },
+            "spec": {
+                "automountServiceAccountToken": false,
+                "nodeName": node,
+                "priorityClassName": class,
+                "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": "1" } } }],
+            },
+        });
         self.create(PODS, body).await;
     }
 
@@ -213,4 +240,32 @@ async fn a_thousand_pods_at_once_are_all_bound_and_no_node_gets_too_many() {
         let count = pods.iter().filter(|pod| node_of(pod) == node).count();
         assert!((300..=350).contains(&count), "{node} has {count}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn preemption_leaves_alone_what_a_budget_protects_while_another_can_go() {
+    let mut world = World::without_scheduler().await;
+    for (name, value) in [("middle", 5), ("high", 10)] {
+        let class = json!({ "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": name }, "value": value });
+        world.create(PRIORITIES, class).await;
+    }
+    let budget = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "b" },
+        "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "guarded" } } },
+    });
+    world.create(BUDGETS, budget).await;
+    for (node, name, labels, class) in
+        [("n1", "guarded", json!({ "app": "guarded" }), ""), ("n2", "free", json!({}), "middle")]
+    {
+        world.node(node, "1", false).await;
+        world.whole_node_pod(name, labels, class, Some(node)).await;
+    }
+    world.whole_node_pod("urgent", json!({}), "high", None).await;
+    world.schedule();
+
+    // By priority alone the guarded pod would have to go.
+    let going = world.wait(PODS, 1, |pod| !pod["metadata"]["deletionTimestamp"].is_null()).await;
+    assert_eq!(going[0]["metadata"]["name"], "free");
+    let nominated = world.wait(PODS, 1, |pod| pod["status"]["nominatedNodeName"] == "n2").await;
+    assert_eq!(nominated[0]["metadata"]["name"], "urgent");
 }

@@ -112,6 +112,8 @@ impl Server {
         start_dns(&cluster, &informers, &tasks, &cancel).await?;
         let scheduler = start_scheduler(&api, &informers, &cancel);
         let controllers = start_controllers(&config, &pki, &api, &informers, &cancel);
+        let figures = controllers.figures();
+        api.set_figures(Box::new(move |registry| figures.register(registry)));
         tasks.close();
         tracing::info!(%address, cluster = cluster.id, data = %config.data.display(), "the cluster is up");
         Ok(Self { address, store, api, agent, virtual_nodes, controllers, scheduler, tasks, cancel })

@@ -33,6 +33,13 @@ impl Column {
     pub const CREATED_AT: Self =
         Self { kind: "date", ..Self::text("Created At", "The moment in which the object was created.") };
 
+    /// What runs in the pods of a template, on wide screens.
+    pub const CONTAINERS: Self = Self::text("Containers", "Names of the containers.").wide();
+    /// From what it runs, on wide screens.
+    pub const IMAGES: Self = Self::text("Images", "Images of the containers.").wide();
+    /// Which pods are meant, on wide screens.
+    pub const SELECTOR: Self = Self::text("Selector", "Labels of the pods.").wide();
+
     /// A column of texts.
     pub const fn text(name: &'static str, description: &'static str) -> Self {
         Self { name, kind: "string", format: "", description, priority: 0 }

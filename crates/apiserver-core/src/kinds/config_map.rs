@@ -1,6 +1,6 @@
 //! ConfigMap.
 
-use api::{ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, UpdateOfMissing, UpdateWithoutVersion, resources};
+use api::{Kind, Scope, resources};
 use base64::Engine as _;
 use serde_json::Value;
 
@@ -15,21 +15,8 @@ const FROZEN: &str = "field is immutable when `immutable` is set";
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::CONFIG_MAPS,
-            kind: "ConfigMap",
-            list_kind: "ConfigMapList",
-            singular: "configmap",
             short_names: &["cm"],
-            categories: &[],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
-            subresources: &[],
-            stored_as: None,
-            delete_answer: DeleteAnswer::Status,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
-            selectable_fields: &[],
+            ..Kind::ordinary(resources::CONFIG_MAPS, Scope::Namespaced, "ConfigMap", "ConfigMapList", "configmap")
         },
         columns: const { &[Column::NAME, Column::int("Data", "Number of entries."), Column::AGE] },
         row: |object, now| {

@@ -1,6 +1,6 @@
 //! ControllerRevision (A-52, A-71, K-30).
 
-use api::{ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, UpdateOfMissing, UpdateWithoutVersion, resources};
+use api::{Kind, Scope, resources};
 use serde_json::Value;
 
 use super::{Column, KindDef, Needs, Row, Rules, cells};
@@ -10,23 +10,13 @@ use crate::validate::{Errors, Path};
 
 pub(super) fn def() -> KindDef {
     KindDef {
-        kind: Kind {
-            resource: resources::CONTROLLER_REVISIONS,
-            kind: "ControllerRevision",
-            list_kind: "ControllerRevisionList",
-            singular: "controllerrevision",
-            short_names: &[],
-            categories: &[],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
-            subresources: &[],
-            stored_as: None,
-            delete_answer: DeleteAnswer::Status,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
-            selectable_fields: &[],
-        },
+        kind: Kind::ordinary(
+            resources::CONTROLLER_REVISIONS,
+            Scope::Namespaced,
+            "ControllerRevision",
+            "ControllerRevisionList",
+            "controllerrevision",
+        ),
         columns: const {
             &[
                 Column::NAME,

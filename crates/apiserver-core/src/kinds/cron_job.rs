@@ -5,7 +5,7 @@ use meta::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Column, KindDef, Needs, Row, Rules, cells, job, workload};
-use crate::tree::{as_object_mut, at, items, member, set, set_default, text};
+use crate::tree::{at, child_mut, items, member, set, set_default, text};
 use crate::validate::metadata::validate_non_negative;
 use crate::validate::{Errors, Path};
 
@@ -30,9 +30,9 @@ pub(super) fn def() -> KindDef {
                 Column::int("Active", "Jobs that run."),
                 Column::text("Last Schedule", "Time since a job was made last."),
                 Column::AGE,
-                Column::text("Containers", "Names of the containers.").wide(),
-                Column::text("Images", "Images of the containers.").wide(),
-                Column::text("Selector", "Labels of the pods.").wide(),
+                Column::CONTAINERS,
+                Column::IMAGES,
+                Column::SELECTOR,
             ]
         },
         row,
@@ -85,15 +85,15 @@ fn row(object: &Value, now: Timestamp) -> Row {
 }
 
 fn default(object: &mut Value) {
-    let spec = as_object_mut(object).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(object, "spec");
     if text(spec, "concurrencyPolicy").is_empty() {
         set(spec, "concurrencyPolicy", "Allow");
     }
     set_default(spec, "suspend", false);
     set_default(spec, "successfulJobsHistoryLimit", 3);
     set_default(spec, "failedJobsHistoryLimit", 1);
-    let template = as_object_mut(spec).entry("jobTemplate").or_insert_with(|| json!({}));
-    let job = as_object_mut(template).entry("spec").or_insert_with(|| json!({}));
+    let template = child_mut(spec, "jobTemplate");
+    let job = child_mut(template, "spec");
     job::default_template(job);
 }
 

@@ -5,7 +5,7 @@ use meta::{LabelSelector, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Column, KindDef, Needs, Row, Rules, cells, workload};
-use crate::tree::{as_object_mut, at, entries, int, member, object_mut, set, set_default, text};
+use crate::tree::{at, child_mut, entries, int, member, object_mut, set, set_default, text};
 use crate::validate::metadata::validate_non_negative;
 use crate::validate::{Errors, Path, selector};
 
@@ -31,9 +31,9 @@ pub(super) fn def() -> KindDef {
                 Column::int("Available", "Nodes on which it has been ready for long enough."),
                 Column::text("Node Selector", "Labels of the nodes."),
                 Column::AGE,
-                Column::text("Containers", "Names of the containers.").wide(),
-                Column::text("Images", "Images of the containers.").wide(),
-                Column::text("Selector", "Labels of the pods.").wide(),
+                Column::CONTAINERS,
+                Column::IMAGES,
+                Column::SELECTOR,
             ]
         },
         row,
@@ -96,9 +96,9 @@ fn row(object: &Value, now: Timestamp) -> Row {
 }
 
 fn default(object: &mut Value) {
-    let spec = as_object_mut(object).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(object, "spec");
     set_default(spec, "revisionHistoryLimit", 10);
-    let strategy = as_object_mut(spec).entry("updateStrategy").or_insert_with(|| json!({}));
+    let strategy = child_mut(spec, "updateStrategy");
     if text(strategy, "type").is_empty() {
         set(strategy, "type", "RollingUpdate");
     }
@@ -107,8 +107,7 @@ fn default(object: &mut Value) {
         set_default(&mut strategy["rollingUpdate"], "maxUnavailable", 1);
         set_default(&mut strategy["rollingUpdate"], "maxSurge", 0);
     }
-    let template = as_object_mut(spec).entry("template").or_insert_with(|| json!({}));
-    api::defaults::pod_template(template);
+    workload::default_template(spec);
 }
 
 fn validate_spec(spec: &Value, errors: &mut Errors) {

@@ -5,7 +5,7 @@ use meta::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Column, KindDef, Needs, Row, Rules, cells, workload};
-use crate::tree::{as_object_mut, at, copy_member, int, member, object_mut, set, set_default, text};
+use crate::tree::{at, child_mut, copy_member, int, member, object_mut, set, set_default, text};
 use crate::validate::metadata::validate_non_negative;
 use crate::validate::{Errors, Path};
 
@@ -25,9 +25,9 @@ pub(super) fn def() -> KindDef {
                 Column::text("Up-to-date", "Pods that have the wanted template."),
                 Column::text("Available", "Pods that have been ready for long enough."),
                 Column::AGE,
-                Column::text("Containers", "Names of the containers.").wide(),
-                Column::text("Images", "Images of the containers.").wide(),
-                Column::text("Selector", "Labels of the pods.").wide(),
+                Column::CONTAINERS,
+                Column::IMAGES,
+                Column::SELECTOR,
             ]
         },
         row,
@@ -68,11 +68,11 @@ fn row(object: &Value, now: Timestamp) -> Row {
 }
 
 fn default(object: &mut Value) {
-    let spec = as_object_mut(object).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(object, "spec");
     set_default(spec, "replicas", 1);
     set_default(spec, "revisionHistoryLimit", 10);
     set_default(spec, "progressDeadlineSeconds", 600);
-    let strategy = as_object_mut(spec).entry("strategy").or_insert_with(|| json!({}));
+    let strategy = child_mut(spec, "strategy");
     if text(strategy, "type").is_empty() {
         set(strategy, "type", "RollingUpdate");
     }
@@ -81,8 +81,7 @@ fn default(object: &mut Value) {
         set_default(&mut strategy["rollingUpdate"], "maxUnavailable", "25%");
         set_default(&mut strategy["rollingUpdate"], "maxSurge", "25%");
     }
-    let template = as_object_mut(spec).entry("template").or_insert_with(|| json!({}));
-    api::defaults::pod_template(template);
+    workload::default_template(spec);
 }
 
 /// Labels do not change through `/status`; annotations do, the controller writes the revision there (V-131).

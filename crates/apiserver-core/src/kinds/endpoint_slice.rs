@@ -1,6 +1,6 @@
 //! EndpointSlice.
 
-use api::{ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, UpdateOfMissing, UpdateWithoutVersion, resources};
+use api::{Generation, Kind, Scope, resources};
 use serde_json::Value;
 
 use super::{Column, KindDef, Needs, Row, Rules, cells};
@@ -16,21 +16,14 @@ const PORTS_MAX: usize = 20_000;
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::ENDPOINT_SLICES,
-            kind: "EndpointSlice",
-            list_kind: "EndpointSliceList",
-            singular: "endpointslice",
-            short_names: &[],
-            categories: &[],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
-            subresources: &[],
-            stored_as: None,
-            delete_answer: DeleteAnswer::Status,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
             generation: Generation::CreationOnly,
-            selectable_fields: &[],
+            ..Kind::ordinary(
+                resources::ENDPOINT_SLICES,
+                Scope::Namespaced,
+                "EndpointSlice",
+                "EndpointSliceList",
+                "endpointslice",
+            )
         },
         columns: const {
             &[

@@ -1,6 +1,6 @@
 //! Endpoints, the old form of EndpointSlice.
 
-use api::{ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, UpdateOfMissing, UpdateWithoutVersion, resources};
+use api::{Kind, Scope, UpdateOfMissing, resources};
 use serde_json::Value;
 
 use super::{Column, KindDef, Needs, Row, Rules, cells};
@@ -10,21 +10,9 @@ use crate::validate::{Errors, Path, names};
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::ENDPOINTS,
-            kind: "Endpoints",
-            list_kind: "EndpointsList",
-            singular: "endpoints",
             short_names: &["ep"],
-            categories: &[],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
-            subresources: &[],
-            stored_as: None,
-            delete_answer: DeleteAnswer::Status,
             update_of_missing: UpdateOfMissing::Creates,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
-            selectable_fields: &[],
+            ..Kind::ordinary(resources::ENDPOINTS, Scope::Namespaced, "Endpoints", "EndpointsList", "endpoints")
         },
         columns: const { &[Column::NAME, Column::text("Endpoints", "Addresses and ports."), Column::AGE] },
         row: |object, now| Row::of([cells::name(object), addresses(object), cells::age(object, now)]),

@@ -5,7 +5,7 @@ use meta::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Column, KindDef, Needs, Row, Rules, cells, workload};
-use crate::tree::{as_object_mut, at, has, int, items, member, set, set_default, text};
+use crate::tree::{at, child_mut, has, int, items, member, set, set_default, text};
 use crate::validate::{Errors, Path, names, selector};
 
 const NOT_ENFORCED: &str = "autoscalers are stored but nothing scales yet: there are no metrics and no autoscaler";
@@ -128,7 +128,7 @@ fn target(metric: &Value, current: &Value) -> String {
 }
 
 fn default(object: &mut Value) {
-    let spec = as_object_mut(object).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(object, "spec");
     set_default(spec, "minReplicas", 1);
     if items(spec, "metrics").is_empty() {
         let target = json!({ "type": "Utilization", "averageUtilization": 80 });
@@ -140,7 +140,7 @@ fn default(object: &mut Value) {
     let percent = json!({ "type": "Percent", "value": 100, "periodSeconds": 15 });
     let up = json!([{ "type": "Pods", "value": 4, "periodSeconds": 15 }, percent]);
     for (key, window, policies) in [("scaleUp", Some(0), up), ("scaleDown", None, json!([percent]))] {
-        let rules = as_object_mut(&mut spec["behavior"]).entry(key).or_insert_with(|| json!({}));
+        let rules = child_mut(&mut spec["behavior"], key);
         set_default(rules, "selectPolicy", "Max");
         set_default(rules, "policies", policies);
         if let Some(window) = window {

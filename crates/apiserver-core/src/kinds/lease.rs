@@ -1,6 +1,6 @@
 //! Lease.
 
-use api::{ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, UpdateOfMissing, UpdateWithoutVersion, resources};
+use api::{Kind, Scope, UpdateOfMissing, UpdateWithoutVersion, resources};
 use serde_json::Value;
 
 use super::{Column, KindDef, Needs, Row, Rules, cells};
@@ -11,21 +11,9 @@ use crate::validate::{Errors, Path};
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::LEASES,
-            kind: "Lease",
-            list_kind: "LeaseList",
-            singular: "lease",
-            short_names: &[],
-            categories: &[],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
-            subresources: &[],
-            stored_as: None,
-            delete_answer: DeleteAnswer::Status,
             update_of_missing: UpdateOfMissing::Creates,
             update_without_version: UpdateWithoutVersion::Refused,
-            generation: Generation::None,
-            selectable_fields: &[],
+            ..Kind::ordinary(resources::LEASES, Scope::Namespaced, "Lease", "LeaseList", "lease")
         },
         columns: const { &[Column::NAME, Column::text("Holder", "Who holds the lease."), Column::AGE] },
         row: |object, now| {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::validate::Errors;
 use crate::validate::names::{self, NameRule};
-use crate::write::{AddressPool, CreateContext};
+use crate::write::{AddressPool, CreateContext, UpdateContext};
 
 mod amounts;
 mod cells;
@@ -108,6 +108,8 @@ pub struct Rules {
     pub admit: fn(&mut Value, &CreateContext<'_>) -> Result<(), Status>,
     /// Refusals of a create that depend on other objects and come after the object's own rules.
     pub permit: fn(&Value, &CreateContext<'_>) -> Result<(), Status>,
+    /// Refusals of an update of the main resource that depend on other objects, after the object's own rules.
+    pub permit_update: fn(new: &Value, old: &Value, &UpdateContext<'_>) -> Result<(), Status>,
     /// Resets what the client may not set on a create and gives the first status.
     pub prepare_create: fn(&mut Value),
     /// Carries over what the client may not change on an update of the main resource.
@@ -158,6 +160,7 @@ impl Rules {
         default: |_| {},
         admit: |_, _| Ok(()),
         permit: |_, _| Ok(()),
+        permit_update: |_, _, _| Ok(()),
         prepare_create: |_| {},
         prepare_update: |_, _| {},
         prepare_status: |_, _| {},

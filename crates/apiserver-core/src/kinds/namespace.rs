@@ -1,9 +1,6 @@
 //! Namespace.
 
-use api::{
-    ALL_VERBS_BUT_DELETE_COLLECTION, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing,
-    UpdateWithoutVersion, Verb, resources,
-};
+use api::{ALL_VERBS_BUT_DELETE_COLLECTION, DeleteAnswer, Kind, Scope, Subresource, Verb, resources};
 use meta::Status;
 use serde_json::{Value, json};
 
@@ -19,13 +16,7 @@ const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::NAMESPACES,
-            kind: "Namespace",
-            list_kind: "NamespaceList",
-            singular: "namespace",
             short_names: &["ns"],
-            categories: &[],
-            scope: Scope::Cluster,
             verbs: ALL_VERBS_BUT_DELETE_COLLECTION,
             subresources: const {
                 &[
@@ -33,12 +24,9 @@ pub(super) fn def() -> KindDef {
                     Subresource::status("Namespace"),
                 ]
             },
-            stored_as: None,
             delete_answer: DeleteAnswer::Object,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
             selectable_fields: &["status.phase"],
+            ..Kind::ordinary(resources::NAMESPACES, Scope::Cluster, "Namespace", "NamespaceList", "namespace")
         },
         columns: const { &[Column::NAME, Column::text("Status", "Whether it is in use or being deleted."), Column::AGE] },
         row: |object, now| {

@@ -6,7 +6,7 @@ use api::{Generation, Kind, Scope, resources};
 use serde_json::{Value, json};
 
 use super::{Column, KindDef, Needs, Row, Rules, cells, workload};
-use crate::tree::{as_object_mut, has, int, items, member, set, text};
+use crate::tree::{child_mut, has, int, items, member, set, text};
 use crate::validate::{Errors, Path, names, selector};
 
 const NOT_ENFORCED: &str = "network policies are stored but not enforced yet: every pod may talk to every pod";
@@ -42,7 +42,7 @@ pub(super) fn def() -> KindDef {
 }
 
 fn default(policy: &mut Value) {
-    let spec = as_object_mut(policy).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(policy, "spec");
     if items(spec, "policyTypes").is_empty() {
         let both = !items(spec, "egress").is_empty();
         set(spec, "policyTypes", if both { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) });

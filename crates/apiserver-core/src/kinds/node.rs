@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use api::{
-    ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing, UpdateWithoutVersion, resources,
-};
+use api::{Kind, Scope, Subresource, resources};
 use meta::Timestamp;
 use serde_json::Value;
 
@@ -20,21 +18,10 @@ pub(super) const TAINT_EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "N
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::NODES,
-            kind: "Node",
-            list_kind: "NodeList",
-            singular: "node",
             short_names: &["no"],
-            categories: &[],
-            scope: Scope::Cluster,
-            verbs: ALL_VERBS,
             subresources: const { &[Subresource::status("Node")] },
-            stored_as: None,
-            delete_answer: DeleteAnswer::Status,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
             selectable_fields: &["spec.unschedulable"],
+            ..Kind::ordinary(resources::NODES, Scope::Cluster, "Node", "NodeList", "node")
         },
         columns: const {
             &[

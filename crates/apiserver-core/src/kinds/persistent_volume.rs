@@ -1,14 +1,12 @@
 //! PersistentVolume (K-5, K-25, N-10).
 
-use api::{
-    ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing, UpdateWithoutVersion, resources,
-};
+use api::{DeleteAnswer, Kind, Scope, Subresource, resources};
 use meta::Timestamp;
 use serde_json::{Value, json};
 
 use super::persistent_volume_claim::{ACCESS_MODES, add_finalizer, quantity, with_changes};
 use super::{Column, KindDef, Needs, Row, Rules, cells};
-use crate::tree::{as_object_mut, at, has, items, member, set, set_default, text};
+use crate::tree::{at, child_mut, has, items, member, set, set_default, text};
 use crate::validate::metadata::validate_immutable;
 use crate::validate::{Errors, Path, names};
 
@@ -44,21 +42,16 @@ const SOURCES: &[&str] = &[
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::PERSISTENT_VOLUMES,
-            kind: "PersistentVolume",
-            list_kind: "PersistentVolumeList",
-            singular: "persistentvolume",
             short_names: &["pv"],
-            categories: &[],
-            scope: Scope::Cluster,
-            verbs: ALL_VERBS,
             subresources: const { &[Subresource::status("PersistentVolume")] },
-            stored_as: None,
             delete_answer: DeleteAnswer::Object,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
-            selectable_fields: &[],
+            ..Kind::ordinary(
+                resources::PERSISTENT_VOLUMES,
+                Scope::Cluster,
+                "PersistentVolume",
+                "PersistentVolumeList",
+                "persistentvolume",
+            )
         },
         columns: const {
             &[
@@ -80,7 +73,7 @@ pub(super) fn def() -> KindDef {
         conversion: None,
         rules: Rules {
             default: |volume| {
-                let spec = as_object_mut(volume).entry("spec").or_insert_with(|| json!({}));
+                let spec = child_mut(volume, "spec");
                 set_default(spec, "volumeMode", "Filesystem");
                 set_default(spec, "persistentVolumeReclaimPolicy", "Retain");
             },

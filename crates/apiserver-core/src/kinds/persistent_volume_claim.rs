@@ -1,13 +1,11 @@
 //! PersistentVolumeClaim (K-5, K-24, M-10, M-11, N-9 to N-12).
 
-use api::{
-    ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing, UpdateWithoutVersion, resources,
-};
+use api::{DeleteAnswer, Kind, Scope, Subresource, resources};
 use meta::{Quantity, Status, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Column, KindDef, Needs, Row, Rules, cells, limit_range, storage_class};
-use crate::tree::{as_object_mut, at, has, items, member, object_mut, set, set_default, text};
+use crate::tree::{at, child_mut, has, items, member, object_mut, set, set_default, text};
 use crate::validate::{Errors, Path, names, selector};
 use crate::write::CreateContext;
 
@@ -21,21 +19,16 @@ const IMMUTABLE: &str =
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::PERSISTENT_VOLUME_CLAIMS,
-            kind: "PersistentVolumeClaim",
-            list_kind: "PersistentVolumeClaimList",
-            singular: "persistentvolumeclaim",
             short_names: &["pvc"],
-            categories: &[],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
             subresources: const { &[Subresource::status("PersistentVolumeClaim")] },
-            stored_as: None,
             delete_answer: DeleteAnswer::Object,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
-            selectable_fields: &[],
+            ..Kind::ordinary(
+                resources::PERSISTENT_VOLUME_CLAIMS,
+                Scope::Namespaced,
+                "PersistentVolumeClaim",
+                "PersistentVolumeClaimList",
+                "persistentvolumeclaim",
+            )
         },
         columns: const {
             &[
@@ -54,9 +47,12 @@ pub(super) fn def() -> KindDef {
         needs: Needs::ClaimSurroundings,
         conversion: None,
         rules: Rules {
-            default: |claim| default_spec(object_tree(claim)),
+            default: |claim| default_spec(child_mut(claim, "spec")),
             admit,
-            permit: |claim, context| limit_range::admission::check_claim(claim, context.limit_ranges),
+            permit: |claim, context| limit_range::admission::check_claim(claim, None, context.limit_ranges),
+            permit_update: |new, old, context| {
+                limit_range::admission::check_claim(new, Some(old), context.limit_ranges)
+            },
             prepare_create: |claim| set(claim, "status", json!({ "phase": "Pending" })),
             validate: |claim, errors| {
                 let path = Path::root("spec");
@@ -67,11 +63,6 @@ pub(super) fn def() -> KindDef {
             ..Rules::PLAIN
         },
     }
-}
-
-fn object_tree(claim: &mut Value) -> &mut Value {
-    let members = as_object_mut(claim);
-    members.entry("spec").or_insert_with(|| json!({}))
 }
 
 /// Defaults of a claim's spec; claim templates have them too.
@@ -268,7 +259,7 @@ pub(super) fn with_changes(sentence: &str, old: &Value, new: &Value) -> String {
 pub(super) fn default_template(template: &mut Value) {
     set(template, "kind", "PersistentVolumeClaim");
     set(template, "apiVersion", "v1");
-    default_spec(object_tree(template));
+    default_spec(child_mut(template, "spec"));
     let status = object_mut(template, "status");
     status.entry("phase").or_insert_with(|| "Pending".into());
 }

@@ -5,7 +5,7 @@ use meta::{ResourceId, Status, Timestamp};
 use serde_json::Value;
 
 use super::{Column, DeletionRules, KindDef, Needs, Row, Rules, cells};
-use crate::tree::{as_object_mut, flag, has, int, member, set, text};
+use crate::tree::{child_mut, flag, has, int, member, set, text};
 use crate::validate::metadata::validate_immutable;
 use crate::validate::{Errors, Path};
 use crate::write::CreateContext;
@@ -133,7 +133,7 @@ fn may_delete(class: &Value) -> Result<(), Status> {
 pub(super) fn admit_pod(pod: &mut Value, classes: &[&Value]) -> Result<(), Status> {
     let name = text(member(pod, "metadata"), "name").to_owned();
     let forbidden = |why: String| Err(Status::forbidden(&POD, &name, why));
-    let spec = as_object_mut(pod).entry("spec").or_insert_with(|| Value::Object(serde_json::Map::new()));
+    let spec = child_mut(pod, "spec");
     let wanted = text(spec, "priorityClassName").to_owned();
     let named = |class: &&&Value| text(member(class, "metadata"), "name") == wanted;
     let class = if wanted.is_empty() {

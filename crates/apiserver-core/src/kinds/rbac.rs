@@ -2,10 +2,10 @@
 
 use api::{Kind, Scope, UpdateOfMissing, resources};
 use meta::{LabelSelector, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Column, KindDef, Needs, Row, Rules, cells};
-use crate::tree::{as_object_mut, has, items, items_mut, member, set, text};
+use crate::tree::{child_mut, has, items, items_mut, member, set, text};
 use crate::validate::{Errors, Path, names, selector};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -122,7 +122,7 @@ fn binding_row(binding: &Value, now: Timestamp) -> Row {
 }
 
 fn default_binding(binding: &mut Value) {
-    let role = as_object_mut(binding).entry("roleRef").or_insert_with(|| json!({}));
+    let role = child_mut(binding, "roleRef");
     if text(role, "apiGroup").is_empty() {
         set(role, "apiGroup", GROUP);
     }

@@ -5,7 +5,7 @@ use meta::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Column, KindDef, Needs, Row, Rules, cells, workload};
-use crate::tree::{as_object_mut, at, int, member, set, set_default};
+use crate::tree::{at, child_mut, int, member, set, set_default};
 use crate::validate::metadata::validate_non_negative;
 use crate::validate::{Errors, Path};
 
@@ -25,9 +25,9 @@ pub(super) fn def() -> KindDef {
                 Column::int("Current", "Pods that exist."),
                 Column::int("Ready", "Pods that are ready."),
                 Column::AGE,
-                Column::text("Containers", "Names of the containers.").wide(),
-                Column::text("Images", "Images of the containers.").wide(),
-                Column::text("Selector", "Labels of the pods.").wide(),
+                Column::CONTAINERS,
+                Column::IMAGES,
+                Column::SELECTOR,
             ]
         },
         row,
@@ -65,10 +65,9 @@ fn row(object: &Value, now: Timestamp) -> Row {
 }
 
 fn default(object: &mut Value) {
-    let spec = as_object_mut(object).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(object, "spec");
     set_default(spec, "replicas", 1);
-    let template = as_object_mut(spec).entry("template").or_insert_with(|| json!({}));
-    api::defaults::pod_template(template);
+    workload::default_template(spec);
 }
 
 fn validate_spec(spec: &Value, errors: &mut Errors) {

@@ -1,6 +1,6 @@
 //! Secret.
 
-use api::{ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, UpdateOfMissing, UpdateWithoutVersion, resources};
+use api::{Kind, Scope, resources};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -14,21 +14,8 @@ use crate::validate::{Errors, Path, names};
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::SECRETS,
-            kind: "Secret",
-            list_kind: "SecretList",
-            singular: "secret",
-            short_names: &[],
-            categories: &[],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
-            subresources: &[],
-            stored_as: None,
-            delete_answer: DeleteAnswer::Status,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
             selectable_fields: &["type"],
+            ..Kind::ordinary(resources::SECRETS, Scope::Namespaced, "Secret", "SecretList", "secret")
         },
         columns: const {
             &[

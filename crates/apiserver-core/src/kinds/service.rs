@@ -3,16 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use api::{
-    ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing, UpdateWithoutVersion, resources,
-};
+use api::{DeleteAnswer, Kind, Scope, Subresource, UpdateOfMissing, resources};
 use meta::{Status, Timestamp};
 use serde_json::{Value, json};
 
 use super::pod::ports::validate_number_or_name;
 use super::{Column, KindDef, Needs, Row, Rules, cells};
 use crate::tree::{
-    as_object_mut, at, copy_member, entries, has, int, items, items_mut, member, remove, set, set_default, text,
+    at, child_mut, copy_member, entries, has, int, items, items_mut, member, remove, set, set_default, text,
 };
 use crate::validate::metadata::validate_labels;
 use crate::validate::{Errors, Path, names};
@@ -24,21 +22,13 @@ const AFFINITY_SECS_MAX: i64 = 86_400;
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::SERVICES,
-            kind: "Service",
-            list_kind: "ServiceList",
-            singular: "service",
             short_names: &["svc"],
             categories: &["all"],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
             subresources: const { &[Subresource::status("Service")] },
-            stored_as: None,
             delete_answer: DeleteAnswer::Object,
             update_of_missing: UpdateOfMissing::Creates,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
             selectable_fields: &["spec.clusterIP", "spec.type"],
+            ..Kind::ordinary(resources::SERVICES, Scope::Namespaced, "Service", "ServiceList", "service")
         },
         columns: const {
             &[
@@ -128,12 +118,12 @@ fn opens_node_ports(spec: &Value) -> bool {
 
 /// Defaults that depend on the type and on other fields (K-4).
 fn default(service: &mut Value) {
-    let spec = as_object_mut(service).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(service, "spec");
     set_default(spec, "sessionAffinity", "None");
     set_default(spec, "type", "ClusterIP");
     if text(spec, "sessionAffinity") == "ClientIP" {
-        let config = as_object_mut(spec).entry("sessionAffinityConfig").or_insert_with(|| json!({}));
-        let client = as_object_mut(config).entry("clientIP").or_insert_with(|| json!({}));
+        let config = child_mut(spec, "sessionAffinityConfig");
+        let client = child_mut(config, "clientIP");
         set_default(client, "timeoutSeconds", 10_800);
     }
     for port in items_mut(spec, "ports") {
@@ -179,7 +169,7 @@ fn admit(service: &mut Value, context: &CreateContext<'_>) -> Result<(), Status>
 fn keep_allocated(new: &mut Value, old: &Value) {
     let (old_kind, new_kind) = (text(member(old, "spec"), "type"), text(member(new, "spec"), "type").to_owned());
     let old_spec = member(old, "spec");
-    let spec = as_object_mut(new).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(new, "spec");
     if new_kind == "ExternalName" {
         if old_kind != "ExternalName" && text(spec, "clusterIP") == text(old_spec, "clusterIP") {
             for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
@@ -234,7 +224,7 @@ fn drop_node_ports(spec: &mut Value, old_spec: &Value) {
 fn allocate(service: &mut Value, old: Option<&Value>, pool: Option<&AddressPool>, seed: u64) -> Errors {
     let mut errors = Errors::new();
     let old_spec = old.map_or(&Value::Null, |old| member(old, "spec"));
-    let spec = as_object_mut(service).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(service, "spec");
     mirror_first_address(spec);
     if text(spec, "type") == "ExternalName" {
         return errors;

@@ -1,23 +1,13 @@
 //! ServiceAccount.
 
-use api::{
-    ALL_VERBS, CREATE_ONLY, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing, UpdateWithoutVersion,
-    resources,
-};
+use api::{CREATE_ONLY, DeleteAnswer, Kind, Scope, Subresource, resources};
 
 use super::{Column, KindDef, Needs, Row, Rules, cells};
 
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::SERVICE_ACCOUNTS,
-            kind: "ServiceAccount",
-            list_kind: "ServiceAccountList",
-            singular: "serviceaccount",
             short_names: &["sa"],
-            categories: &[],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
             subresources: const {
                 &[Subresource {
                     name: "token",
@@ -26,12 +16,14 @@ pub(super) fn def() -> KindDef {
                     verbs: CREATE_ONLY,
                 }]
             },
-            stored_as: None,
             delete_answer: DeleteAnswer::Object,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
-            selectable_fields: &[],
+            ..Kind::ordinary(
+                resources::SERVICE_ACCOUNTS,
+                Scope::Namespaced,
+                "ServiceAccount",
+                "ServiceAccountList",
+                "serviceaccount",
+            )
         },
         columns: const { &[Column::NAME, Column::AGE] },
         row: |object, now| Row::of([cells::name(object), cells::age(object, now)]),

@@ -2,17 +2,15 @@
 
 use std::borrow::Cow;
 
-use api::{
-    ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing, UpdateWithoutVersion, resources,
-};
+use api::{Generation, Kind, Scope, Subresource, resources};
 use meta::{LabelSelector, Quantity, RETENTION_FINALIZER, Timestamp};
 use serde_json::{Value, json};
 
 use super::persistent_volume_claim as claim;
 use super::pod;
-use super::{Column, KindDef, Needs, Row, Rules, cells};
+use super::{Column, KindDef, Needs, Row, Rules, cells, workload};
 use crate::tree::{
-    as_object_mut, at, copy_member, has, int, items, items_mut, member, object_mut, remove, set, set_default, text,
+    at, child_mut, copy_member, has, int, items, items_mut, member, object_mut, remove, set, set_default, text,
 };
 use crate::validate::metadata::validate_non_negative;
 use crate::validate::{Errors, Path, names, selector};
@@ -34,29 +32,25 @@ const MUTABLE: &[&str] = &[
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::STATEFUL_SETS,
-            kind: "StatefulSet",
-            list_kind: "StatefulSetList",
-            singular: "statefulset",
             short_names: &["sts"],
             categories: &["all"],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
             subresources: const { &[Subresource::scale(), Subresource::status("StatefulSet")] },
-            stored_as: None,
-            delete_answer: DeleteAnswer::Status,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
             generation: Generation::Spec,
-            selectable_fields: &[],
+            ..Kind::ordinary(
+                resources::STATEFUL_SETS,
+                Scope::Namespaced,
+                "StatefulSet",
+                "StatefulSetList",
+                "statefulset",
+            )
         },
         columns: const {
             &[
                 Column::NAME,
                 Column::text("Ready", "Ready pods of the wanted ones."),
                 Column::AGE,
-                Column::text("Containers", "Names of the containers.").wide(),
-                Column::text("Images", "Images of the containers.").wide(),
+                Column::CONTAINERS,
+                Column::IMAGES,
             ]
         },
         row,
@@ -89,20 +83,19 @@ fn row(set: &Value, now: Timestamp) -> Row {
 
 /// The scalars come defaulted from the schema; this is what depends on something.
 fn default(set: &mut Value) {
-    let spec = as_object_mut(set).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(set, "spec");
     set_default(spec, "podManagementPolicy", "OrderedReady");
     set_default(spec, "replicas", 1);
     set_default(spec, "revisionHistoryLimit", 10);
     set_default(spec, "serviceName", "");
     default_update_strategy(spec);
-    let retention = as_object_mut(spec).entry("persistentVolumeClaimRetentionPolicy").or_insert_with(|| json!({}));
+    let retention = child_mut(spec, "persistentVolumeClaimRetentionPolicy");
     set_default(retention, "whenDeleted", "Retain");
     set_default(retention, "whenScaled", "Retain");
     if has(spec, "ordinals") {
         set_default(&mut spec["ordinals"], "start", 0);
     }
-    let template = as_object_mut(spec).entry("template").or_insert_with(|| json!({}));
-    api::defaults::pod_template(template);
+    workload::default_template(spec);
     for template in items_mut(spec, "volumeClaimTemplates") {
         claim::default_template(template);
     }
@@ -110,7 +103,7 @@ fn default(set: &mut Value) {
 
 /// The trap of A-12: an explicit type without the block stays without it.
 fn default_update_strategy(spec: &mut Value) {
-    let strategy = as_object_mut(spec).entry("updateStrategy").or_insert_with(|| json!({}));
+    let strategy = child_mut(spec, "updateStrategy");
     if text(strategy, "type").is_empty() {
         set(strategy, "type", "RollingUpdate");
         set_default(strategy, "rollingUpdate", json!({}));

@@ -1,6 +1,6 @@
 //! StorageClass.
 
-use api::{ALL_VERBS, DeleteAnswer, Generation, Kind, Scope, UpdateOfMissing, UpdateWithoutVersion, resources};
+use api::{DeleteAnswer, Kind, Scope, resources};
 use serde_json::Value;
 
 use super::{Column, KindDef, Needs, Row, Rules, cells};
@@ -15,21 +15,15 @@ const PARAMETER_BYTES_MAX: usize = 256 * 1024;
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::STORAGE_CLASSES,
-            kind: "StorageClass",
-            list_kind: "StorageClassList",
-            singular: "storageclass",
             short_names: &["sc"],
-            categories: &[],
-            scope: Scope::Cluster,
-            verbs: ALL_VERBS,
-            subresources: &[],
-            stored_as: None,
             delete_answer: DeleteAnswer::Object,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
-            generation: Generation::None,
-            selectable_fields: &[],
+            ..Kind::ordinary(
+                resources::STORAGE_CLASSES,
+                Scope::Cluster,
+                "StorageClass",
+                "StorageClassList",
+                "storageclass",
+            )
         },
         columns: const {
             &[

@@ -4,7 +4,7 @@ use meta::LabelSelector;
 use serde_json::Value;
 
 use super::{cells, pod};
-use crate::tree::{at, has, int, member, text};
+use crate::tree::{at, child_mut, has, int, member, text};
 use crate::validate::metadata::{validate_immutable, validate_non_negative};
 use crate::validate::{Errors, Path, names, selector};
 
@@ -49,6 +49,11 @@ pub(super) fn validate_labels_match(template: &Value, selector: &LabelSelector, 
         let path = path.child("metadata");
         errors.invalid_shown(&path.child("labels"), &labels.to_string(), "`selector` does not match template `labels`");
     }
+}
+
+/// Fills in what a spec's pod template leaves out.
+pub(super) fn default_template(spec: &mut Value) {
+    api::defaults::pod_template(child_mut(spec, "template"));
 }
 
 /// Checks a pod template.

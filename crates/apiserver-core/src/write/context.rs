@@ -56,6 +56,8 @@ pub struct UpdateContext<'a> {
     pub field_manager: &'a str,
     /// Empty for the main resource, else `status` (or `scale`, which writes the main resource through its own door).
     pub subresource: &'a str,
+    /// The limit ranges of the namespace, where [`crate::kinds::Needs::ClaimSurroundings`] asks for them.
+    pub limit_ranges: &'a [&'a Value],
     /// The addresses and node ports in use, where [`crate::kinds::Needs::ServiceAddresses`] asks for them.
     pub addresses: Option<&'a AddressPool>,
     /// Randomness for node ports and addresses.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::create::{time_text, track};
 use super::delete::{Deletion, DeletionOptions, decide_delete};
 use crate::kinds::KindDef;
-use crate::tree::{as_object_mut, flag, has, int, items, member, object_mut, set, text};
+use crate::tree::{as_object_mut, child_mut, flag, has, int, items, member, object_mut, set, text};
 use crate::validate::{Errors, Path};
 
 /// Pods that may be on their way out under one budget before its controller has seen them go.
@@ -179,7 +179,7 @@ fn charge(budget: &Value, pod: &str, now: Timestamp) -> Result<Value, Status> {
     }
     let mut charged = budget.clone();
     object_mut(&mut charged, "metadata").remove("resourceVersion");
-    let new_status = as_object_mut(&mut charged).entry("status").or_insert_with(|| json!({}));
+    let new_status = child_mut(&mut charged, "status");
     set(new_status, "disruptionsAllowed", allowed - 1);
     object_mut(new_status, "disruptedPods").insert(pod.to_owned(), time_text(now).into());
     if allowed == 1 {

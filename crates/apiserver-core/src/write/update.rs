@@ -76,6 +76,9 @@ pub fn decide_update(
     if let Some(status) = errors.into_status(&def.kind.resource.group, def.kind.kind, &name) {
         return Err(status);
     }
+    if context.subresource.is_empty() {
+        (rules.permit_update)(&new, current, context)?;
+    }
     set(&mut new, "kind", def.kind.kind);
     set(&mut new, "apiVersion", def.kind.resource.group_version());
     Ok(UpdatePlan { outcome: conclude(def, current, new, context), warnings })

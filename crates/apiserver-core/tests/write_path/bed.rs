@@ -146,12 +146,17 @@ pub(crate) fn stored(tree: Value) -> Value {
 }
 
 pub(crate) fn update(current: &Value, new: Value, subresource: &str) -> Result<UpdatePlan, Status> {
-    let pool = pool();
+    update_in(&World::default(), current, new, subresource)
+}
+
+pub(crate) fn update_in(world: &World, current: &Value, new: Value, subresource: &str) -> Result<UpdatePlan, Status> {
+    let limits: Vec<&Value> = world.limits.iter().collect();
     let context = UpdateContext {
         now: "2026-11-21T08:00:00Z".parse().expect("a time"),
         field_manager: "test",
         subresource,
-        addresses: Some(&pool),
+        limit_ranges: &limits,
+        addresses: Some(&world.pool),
         seed: 7,
         applied: false,
     };

@@ -1,9 +1,11 @@
 //! LimitRange, ResourceQuota, PriorityClass: manifests, upstream's answers, and what they do to others (M-8, M-12, M-13).
 
 use crate::bed::{
-    POD, World, check, check_stored, check_update, create_in, def_of, merged, now, refusal, stored, variant, yaml,
+    POD, World, check, check_stored, check_update, create_in, def_of, merged, now, refusal, stored, update_in, variant,
+    yaml,
 };
 use apiserver_core::kinds::resource_quota::charge::{self, Write};
+use apiserver_core::write::Outcome;
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -207,6 +209,43 @@ fn claims_are_held_to_limits_of_storage() {
         3Gi: 403 Forbidden: persistentvolumeclaims "data" is forbidden: maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi
     "#]]
         .assert_eq(&["500Mi", "1Gi", "2Gi", "3Gi"].map(|storage| format!("{storage}: {}\n", said(storage))).concat());
+}
+
+#[test]
+fn a_claim_grows_only_as_far_as_the_limits_and_an_old_request_is_left_alone() {
+    let world = ranges("{spec: {limits: [{type: PersistentVolumeClaim, min: {storage: 1Gi}, max: {storage: 2Gi}}]}}");
+    let claim = |storage: &str, more: &str| {
+        let patch = format!("{{spec: {{volumeName: pv, resources: {{requests: {{storage: {storage}}}}}}}, {more}}}");
+        variant(crate::claims_and_volumes::CLAIM, &patch)
+    };
+    let bound = |storage: &str| {
+        let mut stored = stored(claim(storage, ""));
+        stored["status"] = json!({"phase": "Bound", "capacity": {"storage": "1Gi"}});
+        stored
+    };
+    let said = |before: &str, after: &str, more: &str| {
+        update_in(&world, &bound(before), claim(after, more), "").map_or_else(
+            |status| refusal(&status),
+            |plan| match plan.outcome {
+                Outcome::Write(_) => "written".to_owned(),
+                other => format!("{other:?}"),
+            },
+        )
+    };
+    let labelled = "metadata: {labels: {a: b}}";
+    expect![[r#"
+        1Gi to 2Gi: written
+        1Gi to 3Gi: 403 Forbidden: persistentvolumeclaims "data" is forbidden: maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi
+        3Gi labelled: written
+        3Gi to 4Gi: 403 Forbidden: persistentvolumeclaims "data" is forbidden: maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 4Gi
+    "#]]
+    .assert_eq(&format!(
+        "1Gi to 2Gi: {}\n1Gi to 3Gi: {}\n3Gi labelled: {}\n3Gi to 4Gi: {}\n",
+        said("1Gi", "2Gi", ""),
+        said("1Gi", "3Gi", ""),
+        said("3Gi", "3Gi", labelled),
+        said("3Gi", "4Gi", ""),
+    ));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::auth;
 use crate::http::respond::Shape;
 use crate::http::{Api, Call, Refusal, is_read, method_not_allowed, respond};
 use crate::negotiate::{Answer, Encoding, negotiate};
+use crate::registry::Registry;
 use crate::user::User;
 
 /// The version of Kubernetes that is implemented (D-40).
@@ -193,7 +194,8 @@ impl Api {
     }
 
     fn metrics(&self) -> Response<Body> {
-        let text = self.registry.metrics.text(&self.registry.store.metrics(), self.registry.expiry.len());
+        let Registry { metrics, store, expiry, figures, .. } = &*self.registry;
+        let text = metrics.text(&store.metrics(), expiry.len(), figures.get());
         respond::plain(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
     }
 

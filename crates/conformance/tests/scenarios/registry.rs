@@ -60,7 +60,7 @@ fn a_pull_secret_opens_the_registry_and_a_wrong_one_is_explained() -> Result<()>
         fs::write(&file, pod(name, IMAGE, given))?;
         let output = cluster.up(&Up { files: vec![file], arguments: vec!["--timeout=60s".to_owned()] })?;
         assert_ne!(output.code, 0, "{output:?}");
-        for word in [name, IMAGE, "imagePullSecrets"] {
+        for word in [name, IMAGE, "pull secret"] {
             assert!(output.stderr.contains(word), "{word:?} is missing in: {}", output.stderr);
         }
         event(&cluster, name, &["Failed", IMAGE, "uthori"])?;

@@ -7,7 +7,7 @@ use meta::LabelSelector;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::share::Share;
+use crate::share::{Share, StoredStrategy};
 use crate::subject::{Facts, Kind, ReadError, Stored, Subject};
 
 /// What a DaemonSet calls itself.
@@ -74,25 +74,11 @@ pub struct SetFacts {
 #[serde(rename_all = "camelCase")]
 struct RawSpec {
     #[serde(default)]
-    update_strategy: RawStrategy,
+    update_strategy: StoredStrategy,
     min_ready_seconds: Option<i32>,
     revision_history_limit: Option<i32>,
     selector: Value,
     template: Value,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct RawStrategy {
-    r#type: Option<String>,
-    rolling_update: Option<RawRolling>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct RawRolling {
-    max_surge: Option<IntOrString>,
-    max_unavailable: Option<IntOrString>,
 }
 
 impl Facts for SetFacts {

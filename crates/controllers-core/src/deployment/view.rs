@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::conditions::Condition;
 use crate::replicas::SetFacts;
-use crate::share::{Share, fenceposts};
+use crate::share::{Share, StoredStrategy, fenceposts};
 use crate::subject::{Facts, Kind, ReadError, Stored, Subject};
 use crate::writes::Failure;
 
@@ -88,26 +88,12 @@ struct RawSpec {
     replicas: Option<i32>,
     paused: Option<bool>,
     #[serde(default)]
-    strategy: RawStrategy,
+    strategy: StoredStrategy,
     min_ready_seconds: Option<i32>,
     revision_history_limit: Option<i32>,
     progress_deadline_seconds: Option<i32>,
     selector: Value,
     template: Value,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct RawStrategy {
-    r#type: Option<String>,
-    rolling_update: Option<RawRolling>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct RawRolling {
-    max_surge: Option<IntOrString>,
-    max_unavailable: Option<IntOrString>,
 }
 
 impl Facts for DeploymentFacts {

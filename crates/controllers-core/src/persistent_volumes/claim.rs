@@ -165,6 +165,9 @@ fn local_volume(view: &ClaimView<'_>, class: &StorageClass, node: &str, name: &s
                 {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]}},
         },
     });
+    if view.virtual_nodes.contains(node) {
+        body["metadata"]["annotations"][meta::VIRTUAL_ANNOTATION] = json!("true");
+    }
     if let Some(options) = class.mount_options.as_ref().filter(|options| !options.is_empty()) {
         body["spec"]["mountOptions"] = json!(options);
     }

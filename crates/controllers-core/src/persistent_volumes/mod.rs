@@ -58,6 +58,8 @@ pub struct ClaimView<'a> {
     pub classes: Vec<&'a StorageClass>,
     /// Names of the nodes that are there, for classes that bind at once.
     pub nodes: BTreeSet<&'a str>,
+    /// Names of those that are virtual: what is provisioned there is marked, so that it may go after its node.
+    pub virtual_nodes: BTreeSet<&'a str>,
     /// Some pod that is scheduled uses the claim (N-9).
     pub in_use: bool,
     /// Absolute path of the folder below which local volumes live.

@@ -105,6 +105,7 @@ fn claim_plan(claim_options: &str, volumes: &[&str], in_use: bool) -> Plan {
         volumes: volumes.iter().collect(),
         classes: classes.iter().collect(),
         nodes: BTreeSet::from(["n1"]),
+        virtual_nodes: BTreeSet::from(["v1"]),
         in_use,
         volume_root: "/data/volumes",
     })
@@ -137,6 +138,17 @@ fn a_claim_waits_for_its_first_consumer_and_is_then_provisioned_on_its_node() {
         claim data-web-0 is {"accessModes":["ReadWriteOnce"],"capacity":{"storage":"1Gi"},"phase":"Bound"}
         Normal ProvisioningSucceeded: Successfully provisioned volume pvc-c1"#]],
     );
+}
+
+#[test]
+fn a_volume_on_a_virtual_node_says_so() {
+    let mark = |node: &str| {
+        let plan = claim_plan(&format!("node={node}"), &[], false);
+        let Some(Action::CreateVolume { body, .. }) = plan.actions.first() else { panic!("a volume is made") };
+        body["metadata"]["annotations"].get("roadstead.dev/virtual").cloned()
+    };
+    assert_eq!(mark("v1"), Some(json!("true")));
+    assert_eq!(mark("n7"), None);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! [`plan`].
 
 mod claims;
+mod figures;
 mod heal;
 mod plan;
 mod pod;
@@ -31,6 +32,7 @@ use meta::Timestamp;
 use serde_json::{Value, json};
 
 pub use claims::keeps_claim;
+pub use figures::{Figures, figures};
 pub use plan::{Action, Fact, Plan, Step, Wait, Why};
 pub use report::{Failure, report};
 pub use revision::{RevisionData, template_of};
@@ -38,7 +40,7 @@ pub use rollback::{AVAILABLE_AT, PROGRESS, ROLLED_BACK_AT};
 pub use view::{
     CREATIONS_MAX, ClaimFacts, ClaimSlot, ClaimTemplate, Labels, Ordinal, Owner, POD_INDEX_LABEL, POD_NAME_LABEL,
     Phase, PodFacts, PodManagement, REPLACEMENT_AGE_SECS_MIN, REVISION_LABEL, ReadError, Retention, RetentionPolicy,
-    RevisionFacts, RollingUpdate, SetFacts, Share, StatusFacts, UpdateStrategy, View,
+    RevisionFacts, RollingUpdate, SetFacts, StatusFacts, UpdateStrategy, View,
 };
 pub use wishes::{HEAL_ROLLOUT, HealRollout, ROLLBACK_AFTER, ROLLBACK_AFTER_MIN, UnknownHealRollout};
 

@@ -2,7 +2,8 @@
 
 use super::plan::{Action, Fact, Step, Why};
 use super::slots::Walk;
-use super::view::{Ordinal, Share, UpdateStrategy};
+use super::view::{Ordinal, UpdateStrategy};
+use crate::share::Share;
 
 /// Deletes outdated pods from the highest ordinal down to the partition, within what may be unavailable.
 pub(super) fn roll(walk: &mut Walk<'_, '_>) {
@@ -88,10 +89,5 @@ fn count_unavailable(walk: &Walk<'_, '_>) -> i32 {
 
 /// `maxUnavailable` as a count: percents are rounded down, at least 1 (C-75b).
 pub(super) fn max_unavailable(share: Option<Share>, replicas: i32) -> i32 {
-    let count = match share {
-        None => 1,
-        Some(Share::Count(count)) => count,
-        Some(Share::Percent(percent)) => i32::try_from(i64::from(percent) * i64::from(replicas) / 100).unwrap_or(1),
-    };
-    count.max(1)
+    share.map_or(1, |share| share.rounded_down(replicas)).max(1)
 }

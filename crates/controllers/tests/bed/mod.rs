@@ -18,12 +18,17 @@ use serde_json::{Value, json};
 use store::{MemoryDisk, MemoryEngine, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use witness::Asked;
 
 /// Longest wait for anything in these tests; far more than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 const NODE: &str = "n1";
 
+mod witness;
+
 pub struct Bed {
+    /// What the controllers asked of the API.
+    pub asked: Asked,
     pub client: Arc<dyn Client>,
     pub informers: Informers,
     server: Arc<ApiServer>,
@@ -52,16 +57,23 @@ impl Bed {
         let server = Arc::new(ApiServer::start(config, store).await.unwrap());
         let cancel = CancellationToken::new();
         let informers = Informers::new(server.client("system:roadstead"), TaskTracker::new(), cancel.clone());
-        let mut bed =
-            Self { client: server.client("admin"), informers, server, controllers: None, cancel, _folder: folder };
+        let mut bed = Self {
+            asked: Asked::default(),
+            client: server.client("admin"),
+            informers,
+            server,
+            controllers: None,
+            cancel,
+            _folder: folder,
+        };
         bed.start_controllers();
         bed.start_node();
         bed
     }
 
     pub fn start_controllers(&mut self) {
-        let server = Arc::clone(&self.server);
-        let clients = Arc::new(move |user: &str| server.client(user));
+        let (server, asked) = (Arc::clone(&self.server), self.asked.clone());
+        let clients = Arc::new(move |user: &str| asked.through(server.client(user), user));
         let config = Config::standard(PathBuf::from("/data/volumes"), "PEM".to_owned());
         let controllers =
             Controllers::start(clients, self.informers.clone(), Arc::new(SystemClock), config, &self.cancel);
@@ -88,6 +100,14 @@ impl Bed {
                 () = node.run() => {}
             }
         });
+    }
+
+    /// What the controllers show in `/metrics`.
+    pub fn figures(&self) -> String {
+        let (mut registry, mut text) = (prometheus_client::registry::Registry::default(), String::new());
+        self.controllers.as_ref().unwrap().figures().register(&mut registry);
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
     }
 
     pub async fn create(&self, resource: ResourceId, body: Value) {
@@ -253,8 +273,10 @@ impl Node {
             let status = json!({"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
                 "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now},
                     {"type": meta::EVER_READY_CONDITION, "status": "True"}]});
-            let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": status}));
-            let _gone = self.client.patch(&id, Some("status"), patch, &WriteOptions::default()).await;
+            // Only of the state that was seen: somebody may have ended it since.
+            let seen = json!({"uid": uid, "resourceVersion": pod.resource_version.to_string()});
+            let patch = Patch::Merge(json!({"metadata": seen, "status": status}));
+            let _changed = self.client.patch(&id, Some("status"), patch, &WriteOptions::default()).await;
         }
     }
 

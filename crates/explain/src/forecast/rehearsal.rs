@@ -270,7 +270,7 @@ impl Rehearsal {
         self.writes += 1;
         let version = self.writes.to_string();
         if let Some(object) = self.cluster.get_mut(which) {
-            merge(object, patch);
+            json_patch::merge(object, patch);
             object["metadata"]["resourceVersion"] = json!(version);
         }
     }
@@ -280,22 +280,4 @@ fn ending(set: &SetFacts, plan: &Plan) -> End {
     let mut waits: Vec<String> = plan.waits.iter().map(|wait| wait.on.describe(set)).collect();
     waits.dedup();
     if waits.is_empty() { End::Settled } else { End::Waits(waits) }
-}
-
-/// A JSON merge patch (RFC 7386).
-fn merge(object: &mut Value, patch: &Value) {
-    let Value::Object(fields) = patch else {
-        *object = patch.clone();
-        return;
-    };
-    if !object.is_object() {
-        *object = json!({});
-    }
-    for (name, value) in fields {
-        if let (true, Some(map)) = (value.is_null(), object.as_object_mut()) {
-            map.remove(name);
-        } else {
-            merge(&mut object[name.as_str()], value);
-        }
-    }
 }

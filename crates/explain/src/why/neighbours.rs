@@ -1,5 +1,8 @@
 //! Everything else that people ask about: other workloads, services, budgets, namespaces.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Trail, Verdict, kubectl, refusal};
@@ -133,8 +136,8 @@ fn budget(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
     let selector = object.pointer("/spec/selector").cloned().unwrap_or_default();
     let Ok(selector) = meta::LabelSelector::from_object(&selector) else { return Verdict::working() };
     let unready = trail.cluster.list("Pod", &about.namespace).find(|pod| {
-        let labels: Option<std::collections::BTreeMap<String, String>> =
-            pod.pointer("/metadata/labels").and_then(|labels| serde_json::from_value(labels.clone()).ok());
+        let labels =
+            pod.pointer("/metadata/labels").and_then(|labels| BTreeMap::<String, String>::deserialize(labels).ok());
         selector.matches(&labels.unwrap_or_default()) && !is_true(pod, "Ready")
     });
     match unready.map(Ref::of) {

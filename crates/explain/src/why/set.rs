@@ -49,7 +49,7 @@ pub(crate) fn planned(cluster: &Cluster, set: &SetFacts, now: meta::Timestamp) -
 }
 
 fn typed<T: serde::de::DeserializeOwned>(object: &Value) -> Option<T> {
-    serde_json::from_value(object.clone()).ok()
+    T::deserialize(object).ok()
 }
 
 fn summary(set: &SetFacts, plan: &Plan) -> String {

@@ -1,5 +1,7 @@
 //! `roadstead plan`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -37,10 +39,8 @@ pub async fn run(args: &PlanArgs) -> Result<ExitCode> {
     for manifest in &manifests {
         applied.push(tried(&mut applier, manifest, &manifests, &args.namespace).await?);
     }
-    let mut planned = Vec::with_capacity(applied.len());
-    for one in &applied {
-        planned.push(plan(&client, one, &applied).await?);
-    }
+    let clusters = clusters_of(&client, &applied).await?;
+    let planned = applied.iter().map(|one| plan(&clusters, one, &applied)).collect::<Result<Vec<_>>>()?;
     match args.output {
         Output::Text => planned.iter().for_each(print_one),
         Output::Json => {
@@ -66,7 +66,20 @@ async fn tried(applier: &mut Applier, manifest: &Manifest, all: &[Manifest], nam
     }
 }
 
-async fn plan(client: &Client, one: &Applied, all: &[Applied]) -> Result<Planned> {
+/// What is there now in every namespace for one of whose sets a forecast is made, by the namespace's name.
+async fn clusters_of(client: &Client, all: &[Applied]) -> Result<BTreeMap<String, Cluster>> {
+    let mut clusters = BTreeMap::new();
+    for one in all.iter().filter(|one| one.object["kind"] == "StatefulSet") {
+        let namespace = Ref::of(&one.object).namespace;
+        if let Entry::Vacant(place) = clusters.entry(namespace) {
+            let found = gather::everything(client, place.key()).await?;
+            place.insert(found);
+        }
+    }
+    Ok(clusters)
+}
+
+fn plan(clusters: &BTreeMap<String, Cluster>, one: &Applied, all: &[Applied]) -> Result<Planned> {
     let kind = one.object["kind"].as_str().unwrap_or_default();
     let mut fields = Vec::new();
     if let Some(before) = &one.before {
@@ -76,7 +89,7 @@ async fn plan(client: &Client, one: &Applied, all: &[Applied]) -> Result<Planned
         }
         fields.retain(|field| !field.path.starts_with("metadata.annotations.kubectl.kubernetes.io/"));
     }
-    let forecast = if kind == "StatefulSet" { Some(forecast_of(client, one, all).await?) } else { None };
+    let forecast = if kind == "StatefulSet" { Some(forecast_of(clusters, one, all)?) } else { None };
     let note = note(kind, one, &fields);
     // An annotation of ours alone is no change that anybody would call one.
     let outcome = match one.outcome {
@@ -89,10 +102,9 @@ async fn plan(client: &Client, one: &Applied, all: &[Applied]) -> Result<Planned
 }
 
 /// The set's future on a copy of its namespace in which the other manifests are applied already.
-async fn forecast_of(client: &Client, one: &Applied, all: &[Applied]) -> Result<Forecast> {
-    let namespace = one.object["metadata"]["namespace"].as_str().unwrap_or_default();
-    let mut cluster: Cluster = gather::everything(client, namespace).await?;
+fn forecast_of(clusters: &BTreeMap<String, Cluster>, one: &Applied, all: &[Applied]) -> Result<Forecast> {
     let set = Ref::of(&one.object);
+    let mut cluster = clusters.get(&set.namespace).cloned().unwrap_or_default();
     for other in all.iter().filter(|other| Ref::of(&other.object) != set) {
         cluster.insert(other.object.clone());
     }

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use crate::cli::VirtualArgs;
 
 /// Marks a Node as virtual; the server runs its pods.
-const VIRTUAL: &str = "roadstead.dev/virtual";
+const VIRTUAL: &str = meta::VIRTUAL_ANNOTATION;
 /// Nodes that are made at once.
 const CREATES_MAX: usize = 16;
 /// Longest wait for an event before the watch is begun anew, in seconds.

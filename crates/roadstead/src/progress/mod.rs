@@ -11,6 +11,7 @@ mod world;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use explain::why::why;
 use images::DiskImages;
 use kube::Client;
 use meta::Timestamp;
@@ -18,10 +19,10 @@ use meta::Timestamp;
 pub use screen::Meters;
 pub use world::World;
 
-use world::Line;
-
+use crate::gather;
 use follow::Followers;
 use screen::Screen;
+use world::{Line, Remedy};
 
 /// How often it is looked how far images have come, and what time alone has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -59,11 +60,24 @@ pub async fn wait(client: &Client, images: &DiskImages, mut world: World, limit:
             screen.finish();
             return Ok(lines.len());
         }
-        if let Some(line) = lines.iter().find(|line| line.stuck.is_some()) {
+        if let Some((line, remedy)) = lines.iter().find_map(|line| Some((line, line.stuck.as_ref()?))) {
             screen.finish();
-            let remedy = line.stuck.clone().unwrap_or_default();
-            return Err(anyhow!("pod {} gets no further: {}\nwhat to do: {remedy}", line.name, line.doing));
+            let steps = steps(client, remedy).await.join("\n        or: ");
+            return Err(anyhow!("pod {} gets no further: {}\nwhat to do: {steps}", line.name, line.doing));
         }
+    }
+}
+
+/// What to do, most likely first: in the words of `why`, which looks at everything near the object.
+async fn steps(client: &Client, remedy: &Remedy) -> Vec<String> {
+    let about = match remedy {
+        Remedy::Words(words) => return vec![(*words).to_owned()],
+        Remedy::Why(about) => about,
+    };
+    let answer = gather::everything(client, &about.namespace).await.map(|near| why(&near, about, Timestamp::now()));
+    match answer {
+        Ok(answer) if !answer.next.is_empty() => answer.next,
+        Ok(_) | Err(_) => vec![format!("`roadstead why -n {} {about}` follows what it waits for", about.namespace)],
     }
 }
 

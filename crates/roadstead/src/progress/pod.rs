@@ -1,10 +1,11 @@
 //! What one pod is doing, by its own status.
 
+use explain::Ref;
 use images::{Transfer, normal_name};
 use k8s_openapi::api::core::v1::ContainerStatus;
 
 use super::screen::amount;
-use super::world::{Key, Line, World};
+use super::world::{Key, Line, Remedy, World};
 
 /// Restarts after which a crash loop is a verdict and no longer a hope.
 const RESTARTS_MAX: i32 = 3;
@@ -15,7 +16,7 @@ impl World {
         let mut line = Line { name: key.1.clone(), ..Line::default() };
         let Some(pod) = self.pods.get(key) else {
             line.doing = "was deleted by somebody".to_owned();
-            line.stuck = Some("apply it again, or leave it out".to_owned());
+            line.stuck = Some(Remedy::Words("apply it again, or leave it out"));
             return line;
         };
         if pod.metadata.deletion_timestamp.is_some() {
@@ -80,7 +81,8 @@ impl World {
                 },
                 _ => format!("{kind} {name}: {reason}{message}"),
             };
-            line.stuck = remedy(&reason, container, &key.1);
+            let about = || Remedy::Why(Ref::new("Pod", &key.0, &key.1));
+            line.stuck = needs_somebody(&reason, container).then(about);
         } else if state.running.is_some() {
             let warning = self.warnings.get(key).map(|w| format!(": {w}")).unwrap_or_default();
             line.doing = if init {
@@ -105,22 +107,17 @@ fn is_complete(container: &ContainerStatus) -> bool {
     ended.is_some_and(|t| t.exit_code == 0) || (container.ready && ended.is_none())
 }
 
-/// What a person can do about a container that gets no further by itself.
-fn remedy(reason: &str, container: &ContainerStatus, pod: &str) -> Option<String> {
-    let name = &container.name;
-    let image = &container.image;
+/// Whether a container gets no further by itself.
+fn needs_somebody(reason: &str, container: &ContainerStatus) -> bool {
     match reason {
-        "ImagePullBackOff" | "ErrImagePull" | "ErrImageNeverPull" => Some(format!(
-            "check the name {image:?} and, if its registry wants a password, the pod's imagePullSecrets; an image that no \
-             registry has comes here by `roadstead image import FILE`"
-        )),
-        "InvalidImageName" => Some(format!("correct the image name {image:?}")),
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            Some(format!("`kubectl describe pod {pod}` shows the container's configuration and its events"))
-        }
-        "CrashLoopBackOff" if container.restart_count >= RESTARTS_MAX => {
-            Some(format!("`kubectl logs {pod} -c {name} --previous` shows what it printed before it ended"))
-        }
-        _ => None,
+        "ImagePullBackOff"
+        | "ErrImagePull"
+        | "ErrImageNeverPull"
+        | "InvalidImageName"
+        | "CreateContainerConfigError"
+        | "CreateContainerError"
+        | "RunContainerError" => true,
+        "CrashLoopBackOff" => container.restart_count >= RESTARTS_MAX,
+        _ => false,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use controllers_core::stateful_set::{Fact, Ordinal, SetFacts, Step, View, Wait, plan};
+use explain::Ref;
 use images::Transfer;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
@@ -42,7 +43,16 @@ pub struct Line {
     /// Ready.
     pub done: bool,
     /// It will not get further by itself: what to do about it.
-    pub stuck: Option<String>,
+    pub stuck: Option<Remedy>,
+}
+
+/// Where it stands what to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Remedy {
+    /// Here.
+    Words(&'static str),
+    /// In the answer of `why` about this object.
+    Why(Ref),
 }
 
 /// A change that a follower saw; `true` if the object is there.
@@ -122,7 +132,8 @@ impl World {
             (step, on) => {
                 line.done = false;
                 line.doing = format!("{}: {}", waiting(*step), on.describe(set));
-                line.stuck = remedy(on, &key.1);
+                let about = || Remedy::Why(Ref::new("StatefulSet", &set.namespace, &set.name));
+                line.stuck = needs_somebody(on).then(about);
             }
         }
         line
@@ -173,13 +184,10 @@ fn waiting(step: Step) -> &'static str {
     }
 }
 
-/// What a person can do about a fact that does not come by itself.
-fn remedy(on: &Fact, pod: &str) -> Option<String> {
+/// Whether a fact does not come by itself.
+fn needs_somebody(on: &Fact) -> bool {
     match on {
-        Fact::NameTaken(taken) => Some(format!("delete the pod {taken}, or give the StatefulSet another name")),
-        Fact::StorageMismatch(_) => {
-            Some(format!("`kubectl delete pod {pod}` lets the set make it anew, with the claims of the set"))
-        }
+        Fact::NameTaken(_) | Fact::StorageMismatch(_) => true,
         Fact::NotReady(_)
         | Fact::NotAvailable(..)
         | Fact::Terminating(_)
@@ -192,7 +200,7 @@ fn remedy(on: &Fact, pod: &str) -> Option<String> {
         | Fact::ClaimStale(_)
         | Fact::Adoption
         | Fact::RollingBack
-        | Fact::SetDeleted => None,
+        | Fact::SetDeleted => false,
     }
 }
 
@@ -285,10 +293,10 @@ mod tests {
         let now = "2026-01-01T01:00:00Z".parse().expect("a time");
         let mut text = String::new();
         for line in world.report(now) {
-            let mark = if line.done { "+" } else { " " };
+            let mark = if line.done { "+" } else { "-" };
             text.push_str(&format!("{mark} {}: {}\n", line.name, line.doing));
-            if let Some(remedy) = line.stuck {
-                text.push_str(&format!("  do: {remedy}\n"));
+            if let Some(Remedy::Why(about)) = line.stuck {
+                text.push_str(&format!("  do: as why says of {about}\n"));
             }
         }
         expected.assert_eq(&text);
@@ -300,19 +308,19 @@ mod tests {
             &json!({}),
             &[("redis-0", ready(), None)],
             &expect![[r#"
-            + redis-0: ready
-              redis-1: waits for its creation
-              redis-2: waits for its creation: redis-1 does not exist yet
-        "#]],
+                + redis-0: ready
+                - redis-1: waits for its creation
+                - redis-2: waits for its creation: redis-1 does not exist yet
+            "#]],
         );
         check(
             &json!({"podManagementPolicy": "Parallel"}),
             &[("redis-0", ready(), None)],
             &expect![[r#"
-            + redis-0: ready
-              redis-1: waits for its creation
-              redis-2: waits for its creation
-        "#]],
+                + redis-0: ready
+                - redis-1: waits for its creation
+                - redis-2: waits for its creation
+            "#]],
         );
     }
 
@@ -326,10 +334,10 @@ mod tests {
             &json!({}),
             &[("redis-0", status, None)],
             &expect![[r#"
-                  redis-0: container redis: ErrImagePull: not found
-                  do: check the name "redis:nope" and, if its registry wants a password, the pod's imagePullSecrets; an image that no registry has comes here by `roadstead image import FILE`
-                  redis-1: waits for its creation: redis-0 is not ready
-                  redis-2: waits for its creation: redis-0 is not ready
+                - redis-0: container redis: ErrImagePull: not found
+                  do: as why says of pod/redis-0
+                - redis-1: waits for its creation: redis-0 is not ready
+                - redis-2: waits for its creation: redis-0 is not ready
             "#]],
         );
     }
@@ -345,10 +353,10 @@ mod tests {
             &json!({}),
             &pods,
             &expect![[r#"
-              redis-0: waits for its update: redis-1 is stopping
-              redis-1: stopping for its update
-            + redis-2: ready
-        "#]],
+                - redis-0: waits for its update: redis-1 is stopping
+                - redis-1: stopping for its update
+                + redis-2: ready
+            "#]],
         );
         check(
             &json!({"updateStrategy": {"type": "OnDelete"}}),
@@ -364,10 +372,10 @@ mod tests {
             &partition,
             &pods,
             &expect![[r#"
-            + redis-0: ready
-              redis-1: stopping for its update
-            + redis-2: ready
-        "#]],
+                + redis-0: ready
+                - redis-1: stopping for its update
+                + redis-2: ready
+            "#]],
         );
     }
 
@@ -378,10 +386,10 @@ mod tests {
             &json!({"replicas": 1}),
             &pods,
             &expect![[r#"
-            + redis-0: ready
-              redis-1: waits for its removal: redis-2 is stopping
-              redis-2: stopping: the set is smaller now
-        "#]],
+                + redis-0: ready
+                - redis-1: waits for its removal: redis-2 is stopping
+                - redis-2: stopping: the set is smaller now
+            "#]],
         );
     }
 
@@ -391,10 +399,10 @@ mod tests {
             &json!({"minReadySeconds": 7200}),
             &[("redis-0", ready(), None)],
             &expect![[r#"
-            + redis-0: ready
-              redis-1: waits for its creation: redis-0 is not available before 2026-01-01T02:00:10Z
-              redis-2: waits for its creation: redis-0 is not available before 2026-01-01T02:00:10Z
-        "#]],
+                + redis-0: ready
+                - redis-1: waits for its creation: redis-0 is not available before 2026-01-01T02:00:10Z
+                - redis-2: waits for its creation: redis-0 is not available before 2026-01-01T02:00:10Z
+            "#]],
         );
     }
 
@@ -409,7 +417,6 @@ mod tests {
         let lines = world.report(Timestamp::UNIX_EPOCH);
         assert_eq!(lines.len(), 1);
         expect!["waits for its creation: pod redis-0 is not the set's"].assert_eq(&lines[0].doing);
-        expect!["delete the pod redis-0, or give the StatefulSet another name"]
-            .assert_eq(lines[0].stuck.as_deref().unwrap_or_default());
+        assert_eq!(lines[0].stuck, Some(Remedy::Why(Ref::new("StatefulSet", "default", "redis"))));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Column, DeletionRules, KindDef, Needs, Row, Rules, cells, workload};
 use crate::tree::{
-    as_object_mut, at, entries, flag, has, int, items, items_mut, member, object_mut, set, set_default, text,
+    as_object_mut, at, child_mut, entries, flag, has, int, items, items_mut, member, object_mut, set, set_default, text,
 };
 
 pub(super) use spec::validate_template_spec;
@@ -38,9 +38,9 @@ pub(super) fn def() -> KindDef {
                 Column::text("Completions", "Successful pods of the wanted ones."),
                 Column::text("Duration", "How long it runs, or took."),
                 Column::AGE,
-                Column::text("Containers", "Names of the containers.").wide(),
-                Column::text("Images", "Images of the containers.").wide(),
-                Column::text("Selector", "Labels of the pods.").wide(),
+                Column::CONTAINERS,
+                Column::IMAGES,
+                Column::SELECTOR,
             ]
         },
         row,
@@ -109,7 +109,7 @@ fn row(job: &Value, now: Timestamp) -> Row {
 
 fn default(job: &mut Value) {
     take_template_labels(job);
-    let spec = as_object_mut(job).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(job, "spec");
     if !has(spec, "completions") && !has(spec, "parallelism") {
         set(spec, "completions", 1);
     }
@@ -131,8 +131,7 @@ pub(super) fn default_template(spec: &mut Value) {
             set_default(pattern, "status", "True");
         }
     }
-    let template = as_object_mut(spec).entry("template").or_insert_with(|| json!({}));
-    api::defaults::pod_template(template);
+    workload::default_template(spec);
 }
 
 /// A job without labels has those of its template.
@@ -148,15 +147,15 @@ fn take_template_labels(job: &mut Value) {
 fn generate_selector(job: &mut Value) {
     let metadata = member(job, "metadata");
     let (name, uid) = (text(metadata, "name").to_owned(), text(metadata, "uid").to_owned());
-    let spec = as_object_mut(job).entry("spec").or_insert_with(|| json!({}));
-    let template = as_object_mut(spec).entry("template").or_insert_with(|| json!({}));
+    let spec = child_mut(job, "spec");
+    let template = child_mut(spec, "template");
     let labels = object_mut(template, "metadata").entry("labels").or_insert_with(|| json!({}));
     for (label, value) in [(OLD_JOB_NAME, &name), (JOB_NAME, &name), (OLD_CONTROLLER_UID, &uid), (CONTROLLER_UID, &uid)]
     {
         // A label that the user chose stays, and is refused if it says something else.
         as_object_mut(labels).entry(label).or_insert_with(|| value.as_str().into());
     }
-    let selector = as_object_mut(spec).entry("selector").or_insert_with(|| json!({}));
+    let selector = child_mut(spec, "selector");
     object_mut(selector, "matchLabels").entry(CONTROLLER_UID).or_insert_with(|| uid.into());
 }
 

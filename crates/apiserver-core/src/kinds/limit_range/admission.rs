@@ -4,7 +4,7 @@ use meta::{Quantity, ResourceId, Status};
 use serde_json::Value;
 
 use crate::kinds::amounts::{self, Amounts};
-use crate::tree::{as_object_mut, at, items, items_mut, member, object_mut, set, text};
+use crate::tree::{at, child_mut, items, items_mut, member, object_mut, set, text};
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
@@ -17,7 +17,7 @@ pub(in crate::kinds) fn complete(pod: &mut Value, ranges: &[&Value]) {
             limits.extend(amounts::read(member(limit, "default")));
         }
         let mut notes = Vec::new();
-        let spec = as_object_mut(pod).entry("spec").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let spec = child_mut(pod, "spec");
         for (list, what) in [("containers", "container"), ("initContainers", "init container")] {
             for container in items_mut(spec, list) {
                 for (key, given, word) in [("requests", &requests, "request"), ("limits", &limits, "limit")] {
@@ -36,7 +36,7 @@ pub(in crate::kinds) fn complete(pod: &mut Value, ranges: &[&Value]) {
 }
 
 fn object_value(pod: &mut Value) -> &mut Value {
-    as_object_mut(pod).entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()))
+    child_mut(pod, "metadata")
 }
 
 /// Adds what is missing in one list of a container, and says what.
@@ -47,8 +47,7 @@ fn fill(container: &mut Value, key: &str, given: &Amounts) -> Vec<String> {
         amounts.insert(name.clone(), given[name]);
     }
     if !missing.is_empty() {
-        let resources =
-            as_object_mut(container).entry("resources").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let resources = child_mut(container, "resources");
         set(resources, key, amounts::write(&amounts));
     }
     missing
@@ -77,21 +76,24 @@ pub(in crate::kinds) fn check_pod(pod: &Value, ranges: &[&Value]) -> Result<(), 
     })
 }
 
-/// Refuses a claim for less or more storage than the ranges allow.
+/// Refuses a claim for less or more storage than the ranges allow. What is asked for already, in `stored`, may stay: a
+/// range that came later holds up no other change of the claim.
 ///
 /// # Errors
 /// 403 with everything that the first offended range minds.
-pub(in crate::kinds) fn check_claim(claim: &Value, ranges: &[&Value]) -> Result<(), Status> {
-    let requests = amounts::read(at(claim, &["spec", "resources", "requests"]));
+pub(in crate::kinds) fn check_claim(claim: &Value, stored: Option<&Value>, ranges: &[&Value]) -> Result<(), Status> {
+    let requests_of = |claim: &Value| amounts::read(at(claim, &["spec", "resources", "requests"]));
+    let (requests, before) = (requests_of(claim), stored.map(requests_of).unwrap_or_default());
+    let is_new = |name: &str| !requests.contains_key(name) || requests.get(name) != before.get(name);
     check(&api::resources::PERSISTENT_VOLUME_CLAIMS, claim, ranges, |limit, kind, found| {
         if kind != "PersistentVolumeClaim" {
             return;
         }
         let asked = Asked { kind, requests: &requests, limits: &Amounts::new() };
-        for (name, least) in amounts::read(member(limit, "min")) {
+        for (name, least) in amounts::read(member(limit, "min")).into_iter().filter(|(name, _)| is_new(name)) {
             found.extend(asked.too_little(&name, least));
         }
-        for (name, most) in amounts::read(member(limit, "max")) {
+        for (name, most) in amounts::read(member(limit, "max")).into_iter().filter(|(name, _)| is_new(name)) {
             found.extend(match requests.get(&name) {
                 None => Some(format!("maximum {name} usage per {kind} is {most}.  No request is specified")),
                 Some(request) if *request > most => {

@@ -4,12 +4,12 @@ pub(super) mod admission;
 
 use api::{Kind, Scope, resources};
 use meta::Quantity;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::amounts::{self, Amounts};
 use super::pod::resource_names::{validate_container_resource, validate_resource};
 use super::{Column, KindDef, Needs, Row, Rules, cells};
-use crate::tree::{as_object_mut, items, items_mut, member, set, text};
+use crate::tree::{child_mut, items, items_mut, member, set, text};
 use crate::validate::{Errors, Path, names};
 
 pub(super) fn def() -> KindDef {
@@ -33,7 +33,7 @@ pub(super) fn def() -> KindDef {
 
 /// What containers get when they say nothing follows from what they may have.
 fn default(object: &mut Value) {
-    let spec = as_object_mut(object).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(object, "spec");
     for limit in items_mut(spec, "limits").filter(|limit| text(limit, "type") == "Container") {
         let list = |key: &str| amounts::read(member(limit, key));
         let complete = |mut amounts: Amounts, from: &Amounts| {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use api::resources;
 
 use crate::kinds::{limit_range, priority_class};
-use crate::tree::{as_object_mut, has, items, items_mut, member, object_mut, set, text};
+use crate::tree::{as_object_mut, child_mut, has, items, items_mut, member, object_mut, set, text};
 use crate::write::{CreateContext, random_suffix};
 
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -28,7 +28,7 @@ pub(super) fn admit(pod: &mut Value, context: &CreateContext<'_>) -> Result<(), 
 /// M-6.
 fn admit_service_account(pod: &mut Value, context: &CreateContext<'_>) -> Result<(), Status> {
     let pod_name = text(member(pod, "metadata"), "name").to_owned();
-    let spec = as_object_mut(pod).entry("spec").or_insert_with(|| json!({}));
+    let spec = child_mut(pod, "spec");
     if text(spec, "serviceAccountName").is_empty() {
         set(spec, "serviceAccountName", "default");
     }

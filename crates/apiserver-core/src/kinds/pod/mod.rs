@@ -13,10 +13,7 @@ mod security;
 mod update;
 mod volumes;
 
-use api::{
-    ALL_VERBS, CREATE_ONLY, DeleteAnswer, Generation, Kind, Scope, Subresource, UpdateOfMissing, UpdateWithoutVersion,
-    Verb, resources,
-};
+use api::{CREATE_ONLY, DeleteAnswer, Generation, Kind, Scope, Subresource, Verb, resources};
 use serde_json::{Value, json};
 
 use super::{DeletionRules, KindDef, Needs, Rules, limit_range};
@@ -29,14 +26,8 @@ pub use quality::quality_of_service;
 pub(super) fn def() -> KindDef {
     KindDef {
         kind: Kind {
-            resource: resources::PODS,
-            kind: "Pod",
-            list_kind: "PodList",
-            singular: "pod",
             short_names: &["po"],
             categories: &["all"],
-            scope: Scope::Namespaced,
-            verbs: ALL_VERBS,
             subresources: const {
                 &[
                     Subresource { name: "binding", kind: "Binding", group_version: None, verbs: CREATE_ONLY },
@@ -56,10 +47,7 @@ pub(super) fn def() -> KindDef {
                     Subresource::status("Pod"),
                 ]
             },
-            stored_as: None,
             delete_answer: DeleteAnswer::Object,
-            update_of_missing: UpdateOfMissing::NotFound,
-            update_without_version: UpdateWithoutVersion::Unconditional,
             generation: Generation::Spec,
             selectable_fields: &[
                 "spec.nodeName",
@@ -72,6 +60,7 @@ pub(super) fn def() -> KindDef {
                 "status.podIPs",
                 "status.nominatedNodeName",
             ],
+            ..Kind::ordinary(resources::PODS, Scope::Namespaced, "Pod", "PodList", "pod")
         },
         columns: printer::COLUMNS,
         row: printer::row,

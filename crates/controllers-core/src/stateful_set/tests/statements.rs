@@ -1,9 +1,11 @@
 //! Statements of statefulset.md that no other table shows.
 
 use expect_test::expect;
+use k8s_openapi::api::core::v1::Pod;
+use serde::Deserialize;
 use serde_json::json;
 
-use super::super::{Action, RevisionData};
+use super::super::{Action, RevisionData, figures};
 use super::scenario::{add_revision, check, check_status, data, show, world};
 use super::world::World;
 
@@ -412,4 +414,21 @@ fn the_candidates_are_sorted_by_number_then_age_then_name() {
     let plan = world.plan();
     assert_eq!(plan.status_after.update_revision, "web-b");
     assert!(plan.prepare.is_empty(), "{}", show(&plan));
+}
+
+#[test]
+fn unavailable_pods_are_counted_beside_how_many_may_be() {
+    // C-98.
+    let counted = |text: &str| {
+        let world = world(text);
+        let pods: Vec<Pod> = world.pods.values().map(|pod| Pod::deserialize(pod).unwrap()).collect();
+        figures(&world.facts(), &pods, world.now).map(|counted| (counted.max_unavailable, counted.unavailable))
+    };
+    assert_eq!(counted("replicas=3; 0 ready@new; 1 ready@old; 2 ready@new"), Some((1, 0)));
+    assert_eq!(counted("replicas=3; 0 ready@new; 1 pending@new"), Some((1, 2)), "pending, and missing");
+    assert_eq!(counted("replicas=2; 0 ready@new; 1 terminating@new"), Some((1, 1)));
+    assert_eq!(counted("replicas=1; 0 ready@new; 1 ready@new"), Some((1, 0)), "one too many is no use");
+    assert_eq!(counted("replicas=10 max-unavailable=25%"), Some((2, 10)));
+    assert_eq!(counted("replicas=1 min-ready=3600; 0 ready@new"), Some((1, 1)), "ready, and not for long enough");
+    assert_eq!(counted("replicas=1 on-delete; 0 ready@new"), None, "nothing is updated by itself");
 }

@@ -143,7 +143,7 @@ fn minimum_ready_time_paces_creation() {
 
 #[test]
 fn a_terminating_slot_is_waited_for() {
-    // C-47, N-42.
+    // C-47, N-42, N-45.
     check("replicas=3; 0 ready@new; 1 terminating@new; 2 ready@new", expect!["settle 1 waits: 1 is terminating"]);
 }
 

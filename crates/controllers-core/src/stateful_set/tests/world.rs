@@ -183,23 +183,6 @@ fn insert(objects: &mut BTreeMap<String, Value>, name: &str, body: &Value, revis
 }
 
 fn merge(object: &mut Value, patch: &Value, revision: &str) {
-    apply(object, patch);
+    json_patch::merge(object, patch);
     object["metadata"]["resourceVersion"] = json!(revision);
-}
-
-fn apply(object: &mut Value, patch: &Value) {
-    let Value::Object(fields) = patch else {
-        *object = patch.clone();
-        return;
-    };
-    if !object.is_object() {
-        *object = json!({});
-    }
-    for (name, value) in fields {
-        if value.is_null() {
-            object.as_object_mut().unwrap().remove(name);
-        } else {
-            apply(&mut object[name.as_str()], value);
-        }
-    }
 }
