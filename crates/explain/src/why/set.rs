@@ -172,8 +172,22 @@ fn not_ready(trail: &mut Trail<'_>, set: &SetFacts, plan: &Plan, ordinal: Ordina
             ),
             format!("let Roadstead do so whenever a pod was never ready: `{}`", kubectl(&set.namespace, &heal)),
         ]);
+    } else if verdict.is_stuck() && may_be_a_bad_template(set, plan) {
+        let undo = kubectl(&set.namespace, &format!("rollout undo statefulset {}", set.name));
+        let heal = kubectl(&set.namespace, &format!("annotate statefulset {} {HEAL_ROLLOUT}=never-ready", set.name));
+        verdict.next.push(format!(
+            "if the new template is wrong: correct it or go back (`{undo}`), and have this pod follow it (`{heal}`)"
+        ));
     }
     verdict
+}
+
+/// True while an ordered update is on its way, in a set that would not heal itself.
+fn may_be_a_bad_template(set: &SetFacts, plan: &Plan) -> bool {
+    let status = &plan.status_after;
+    let is_updating = !status.current_revision.is_empty() && status.current_revision != status.update_revision;
+    let heals = set.annotations.get(HEAL_ROLLOUT).is_some_and(|value| value == "never-ready");
+    is_updating && !heals && set.pod_management == PodManagement::OrderedReady
 }
 
 fn takes_update(set: &SetFacts, ordinal: Ordinal) -> bool {

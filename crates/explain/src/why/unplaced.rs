@@ -77,9 +77,13 @@ fn remedies(trail: &Trail<'_>, pod: &Value, message: &str) -> Vec<String> {
         next.push("the node has as many pods as it takes: delete some".to_owned());
     }
     if message.contains("were unschedulable") {
-        let cordoned = trail.cluster.list("Node", "").find(|node| node["spec"]["unschedulable"] == true);
-        let name = cordoned.map_or("NODE", |node| text(node, "/metadata/name"));
-        next.push(format!("the node is cordoned: `kubectl uncordon {name}`"));
+        let cordoned = trail.cluster.list("Node", "").filter(|node| node["spec"]["unschedulable"] == true);
+        let names: Vec<&str> = cordoned.map(|node| text(node, "/metadata/name")).collect();
+        next.push(match names[..] {
+            [] => "a node is cordoned: `kubectl uncordon NODE`".to_owned(),
+            [name] => format!("node {name} is cordoned: `kubectl uncordon {name}`"),
+            [first, ..] => format!("{} nodes are cordoned: `kubectl uncordon {first}`, or another one", names.len()),
+        });
     }
     if let Some(taint) =
         between(message, "untolerated taint {", "}").or_else(|| between(message, "untolerated taint(s)", ","))
