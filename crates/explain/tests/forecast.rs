@@ -249,7 +249,10 @@ fn pods_that_are_ready_within_their_first_second_take_less_than_one() {
         spec["replicas"] = json!(1);
         spec["template"]["spec"]["containers"][0]["image"] = json!("redis:8");
     });
-    check(&cluster, &after, &expect![[r#"
+    check(
+        &cluster,
+        &after,
+        &expect![[r#"
         statefulset/redis
           spec.replicas: 3 → 1
           spec.template.spec.containers[redis].image: redis:7 → redis:8
@@ -262,5 +265,6 @@ fn pods_that_are_ready_within_their_first_second_take_less_than_one() {
              3. delete redis-0  (not serving: redis-0)
              4. create redis-0  (not serving: redis-0)
           takes as long as the pods need to stop
-    "#]]);
+    "#]],
+    );
 }

@@ -153,6 +153,7 @@ situations! {
     a_service_selects_no_pod
     a_deployment_is_paused
     a_deployment_waits_for_a_pod
+    a_deployment_update_is_late
     a_released_volume_keeps_its_data
     a_quota_is_full
 }

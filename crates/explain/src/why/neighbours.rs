@@ -49,7 +49,9 @@ fn deployment(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
         Some(set) => {
             trail.says(about, summary);
             let mut verdict = trail.follow(set);
-            if is_late && verdict.is_stuck() {
+            let sized = trail.cluster.list("ReplicaSet", &about.namespace).filter(mine);
+            let is_updating = sized.filter(|set| number(set, "/spec/replicas") > 0).count() > 1;
+            if (is_late || is_updating) && verdict.is_stuck() {
                 let undo = format!("rollout undo deployment {}", about.name);
                 verdict.next.push(format!("go back to the template before: `{}`", kubectl(&about.namespace, &undo)));
             }
