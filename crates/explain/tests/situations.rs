@@ -102,6 +102,7 @@ situations! {
     a_foreground_deletion_waits_for_a_pod
     the_object_does_not_exist
     no_node_has_enough_cpu
+    a_less_important_pod_is_leaving_for_it
     no_node_has_the_label
     no_taint_is_tolerated
     every_node_is_cordoned

@@ -85,13 +85,13 @@ impl Forecast {
     }
 
     fn write_end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stops = self.steps.iter().any(|step| matches!(step.what, Happening::DeletePod));
         match (&self.end, self.takes_ms) {
-            (End::Settled, Some(0)) if !self.steps.is_empty() => {
-                writeln!(f, "  takes as long as the pods need to stop")
-            }
-            (End::Settled, Some(ms)) if !self.steps.is_empty() => {
+            (End::Settled, Some(0)) if stops => writeln!(f, "  takes as long as the pods need to stop"),
+            (End::Settled, Some(ms)) if stops => {
                 writeln!(f, "  takes about {}, and the time that pods need to stop", time(ms))
             }
+            (End::Settled, Some(ms)) if ms > 0 && !self.steps.is_empty() => writeln!(f, "  takes about {}", time(ms)),
             (End::Settled, _) => Ok(()),
             (End::Waits(on), _) => {
                 for one in on {

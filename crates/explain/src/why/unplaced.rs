@@ -27,8 +27,28 @@ pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, pod: &Value) -> Verdict
         return Verdict::working();
     };
     let message = text(refused, "/message");
+    if let Some(verdict) = promised(trail, about, pod, message) {
+        return verdict;
+    }
     trail.says(about, format!("fits on no node: {message}"));
     Verdict { next: remedies(trail, pod, message), ..Verdict::stuck([]) }
+}
+
+/// A node that less important pods are leaving for this one.
+fn promised(trail: &mut Trail<'_>, about: &Ref, pod: &Value, message: &str) -> Option<Verdict> {
+    let node = text(pod, "/status/nominatedNodeName");
+    if node.is_empty() {
+        return None;
+    }
+    let is_leaving =
+        |other: &&Value| text(other, "/spec/nodeName") == node && !other["metadata"]["deletionTimestamp"].is_null();
+    let leaving = trail.cluster.list("Pod", &about.namespace).find(is_leaving).map(Ref::of);
+    // Those of other namespaces are not shown here, but the scheduler knows of them.
+    if leaving.is_none() && !message.contains("terminating pod on the nominated node") {
+        return None;
+    }
+    trail.says(about, format!("has a place on node {node} as soon as less important pods have left it"));
+    Some(leaving.map_or_else(Verdict::working, |pod| trail.follow(&pod)))
 }
 
 /// A claim of the pod that is in the way of placing it.
