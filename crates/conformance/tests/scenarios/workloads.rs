@@ -134,7 +134,9 @@ fn jobs_count_cron_jobs_tick_and_daemons_run() -> Result<()> {
     let rolled = kubectl(&cluster, &["rollout", "status", "daemonset/agent", "--timeout=120s"])?;
     assert!(rolled.ends_with("daemon set \"agent\" successfully rolled out\n"), "{rolled}");
     let images = ["get", "pods", "-l", "app=agent", "-o", "jsonpath={.items[*].spec.containers[0].image}"];
-    assert_eq!(kubectl(&cluster, &images)?, "busybox:1.35");
+    until("the pod has the first image again, and no other is left", || {
+        Ok((kubectl(&cluster, &images)? == "busybox:1.35").then_some(()))
+    })?;
     wait_for(&cluster, "job/broken", "condition=failed")?;
     assert_eq!(
         field(&cluster, "job/broken", "{.status.conditions[?(@.type==\"Failed\")].reason}")?,
