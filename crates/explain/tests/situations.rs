@@ -88,6 +88,7 @@ situations! {
     pods_of_a_parallel_set_are_down
     a_broken_revision_is_in_the_way_of_the_good_one
     a_new_template_may_be_wrong
+    healing_leaves_a_pod_alone_that_was_ready
     the_service_does_not_exist
     the_name_of_the_set_is_too_long
     a_quota_is_used_up
