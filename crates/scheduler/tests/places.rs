@@ -22,6 +22,7 @@ const PODS: ResourceId = ResourceId::of("", "v1", "pods");
 const NODES: ResourceId = ResourceId::of("", "v1", "nodes");
 const CLAIMS: ResourceId = ResourceId::of("", "v1", "persistentvolumeclaims");
 const CLASSES: ResourceId = ResourceId::of("storage.k8s.io", "v1", "storageclasses");
+const PRIORITIES: ResourceId = ResourceId::of("scheduling.k8s.io", "v1", "priorityclasses");
 const EVENTS: ResourceId = ResourceId::of("", "v1", "events");
 /// Longest wait for anything that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,7 +59,7 @@ impl World {
     }
 
     async fn create(&self, resource: ResourceId, body: Value) -> Arc<Object> {
-        let is_in_cluster = resource == NODES || resource == CLASSES;
+        let is_in_cluster = [NODES, CLASSES, PRIORITIES].contains(&resource);
         let target =
             if is_in_cluster { Collection::all(resource) } else { Collection::in_namespace(resource, "default") };
         self.client.create(&target, None, body, &WriteOptions::default()).await.unwrap()
@@ -167,6 +168,34 @@ async fn a_deleted_pod_makes_room_for_the_next() {
     let now = DeleteOptions { grace_period_secs: Some(0), ..DeleteOptions::default() };
     world.client.delete(&ObjectId::namespaced(PODS, "default", "a"), &now).await.unwrap();
     world.wait(PODS, 1, |pod| node_of(pod) == "n1" && pod["metadata"]["name"] == "b").await;
+}
+
+/// Victims without grace are gone from every cache before anything can be said of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_victim_is_told_who_took_its_place_however_fast_it_goes() {
+    let world = World::start().await;
+    let class = json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": "high" }, "value": 1000,
+    });
+    world.create(PRIORITIES, class).await;
+    world.node("n1", "16", false).await;
+    let pod = |name: &str, class: &str, cpu: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
+            "spec": {
+                "automountServiceAccountToken": false, "priorityClassName": class, "terminationGracePeriodSeconds": 0,
+                "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }],
+            },
+        })
+    };
+    for n in 0..16 {
+        world.create(PODS, pod(&format!("low-{n}"), "", "1")).await;
+    }
+    world.wait(PODS, 16, |pod| node_of(pod) == "n1").await;
+    let high = world.create(PODS, pod("high", "high", "16")).await;
+    world.wait(PODS, 1, |pod| node_of(pod) == "n1" && pod["metadata"]["name"] == "high").await;
+    let events = world.wait(EVENTS, 16, |event| event["reason"] == "Preempted").await;
+    assert_eq!(events[0]["message"], format!("Preempted by pod {} on node n1", high.uid().0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
