@@ -110,7 +110,7 @@ pub fn normalise(tree: Value, expected: Expected<'_>, mode: Mode) -> Result<Deco
 pub fn decode_untyped(body: &[u8], media: Media) -> Result<Value, DecodeError> {
     let syntax = |why: String| DecodeError::Syntax { why };
     match media {
-        Media::Json => serde_json::from_slice(body).map_err(|e| syntax(e.to_string())),
+        Media::Json => serde_json::from_slice(body).map_err(|e| syntax(json_syntax(&e))),
         Media::Yaml => match looks_like_json(body).then(|| serde_json::from_slice(body)) {
             Some(Ok(value)) => Ok(value),
             Some(Err(_)) | None => {
@@ -136,7 +136,13 @@ fn decode_json(body: &[u8], ty: TypeId, expected: Expected<'_>, mode: Mode) -> R
     let mut reader = Reader::new(mode);
     let mut de = serde_json::Deserializer::from_slice(body);
     let result = Seed::new(&mut reader, ty).read(&mut de).and_then(|tree| de.end().map(|()| tree));
-    finish(result.map_err(|e| e.to_string()), reader, expected, |b| serde_json::from_slice(b).unwrap_or_default(), body)
+    let found = |b: &[u8]| serde_json::from_slice(b).unwrap_or_default();
+    finish(result.map_err(|e| json_syntax(&e)), reader, expected, found, body)
+}
+
+/// What is wrong with a text that is no JSON; in upstream's words where it just ends.
+fn json_syntax(error: &serde_json::Error) -> String {
+    if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
 }
 
 fn decode_yaml(body: &[u8], ty: TypeId, expected: Expected<'_>, mode: Mode) -> Result<Decoded, DecodeError> {
@@ -160,6 +166,10 @@ struct TypeMeta {
     #[serde(default)]
     kind: String,
 }
+
+/// What upstream calls it in its errors.
+const TYPE_META_IN_GO: &str =
+    r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
 
 fn type_meta(tree: &Value) -> TypeMeta {
     let text = |key: &str| tree.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -185,6 +195,18 @@ fn finish(
                 why: format!("couldn't get version/kind; json parse error: {syntax}"),
                 summary: problem::summary(body),
             }),
+            // Of a list or a number not even the kind can be read.
+            Some(why) if why.contains(typed::ROOT_MISMATCH) => {
+                let what = why.split(typed::ROOT_MISMATCH).next().unwrap_or_default();
+                Err(DecodeError::Unrecognized {
+                    kind: expected.gvk.kind.to_owned(),
+                    why: format!(
+                        "couldn't get version/kind; json parse error: {what}{}{TYPE_META_IN_GO}",
+                        typed::ROOT_MISMATCH
+                    ),
+                    summary: problem::summary(body),
+                })
+            }
             Some(why) => {
                 let found = found(body);
                 check_gvk(&found.api_version, &found.kind, expected)?;

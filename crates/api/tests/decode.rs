@@ -178,7 +178,7 @@ fn values_of_wrong_types_are_named_as_upstream_names_them() {
         POD,
         r#"[]"#,
         expect![[
-            r#"400 Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal array into Go value of type v1.Pod"#
+            r#"400 the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" } (5b5d)"#
         ]],
     );
 }
@@ -294,14 +294,14 @@ fn malformed_bodies_are_unrecognised() {
         CONFIG_MAP,
         "",
         expect![
-            "400 the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: EOF while parsing a value at line 1 column 0 (<empty>)"
+            "400 the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)"
         ],
     );
     check(
         CONFIG_MAP,
         "{\"a\":",
         expect![[
-            r#"400 the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: EOF while parsing a value at line 1 column 5 ({"a":)"#
+            r#"400 the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input ({"a":)"#
         ]],
     );
     check(

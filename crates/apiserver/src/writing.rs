@@ -613,6 +613,15 @@ pub fn commit_status(error: &CommitError) -> Status {
     }
 }
 
+/// Where problems were found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Judged {
+    /// In a body.
+    Body,
+    /// In what a patch makes of the stored object.
+    Patched,
+}
+
 /// The warnings of a body's problems, or the refusal under strict validation; a patch is refused with 422 (V-122).
 ///
 /// # Errors
@@ -621,31 +630,20 @@ pub fn judge(
     def: &KindDef,
     problems: &[FieldProblem],
     validation: FieldValidation,
-    patched: Option<&str>,
+    judged: Judged,
 ) -> Result<Vec<String>, Status> {
-    validation.judge(problems, def.kind.gvk()).map_err(|error| match patched {
-        None => error.to_status(),
-        Some(name) => patch_invalid(def, name, &error.to_string()),
+    validation.judge(problems, def.kind.gvk()).map_err(|error| match judged {
+        Judged::Body => error.to_status(),
+        Judged::Patched => patch_invalid(&error),
     })
 }
 
-/// 422 for a patch whose result is no object of the kind (P-5).
-pub fn patch_invalid(def: &KindDef, name: &str, why: &str) -> Status {
-    let kind = if def.kind.resource.group.is_empty() {
-        def.kind.kind.to_owned()
-    } else {
-        format!("{}.{}", def.kind.kind, def.kind.resource.group)
-    };
-    let text = format!("Invalid value: {:?}: {why}", "");
-    let mut status = Status::new(Reason::Invalid, format!("{kind} \"{name}\" is invalid: patch: {text}"));
-    let details = status.details.get_or_insert_default();
-    name.clone_into(&mut details.name);
-    details.group = def.kind.resource.group.to_string();
-    details.kind = def.kind.kind.to_owned();
-    details.causes.push(meta::Cause {
-        reason: "FieldValueInvalid".to_owned(),
-        message: text,
-        field: "patch".to_owned(),
-    });
+/// 422 for a patch whose result is no object of the kind (P-5). It names no object, as upstream's; and other than
+/// upstream's, it does not show the whole object, which may be a Secret.
+pub fn patch_invalid(error: &codec::DecodeError) -> Status {
+    let text = format!("Invalid value: {:?}: {}", "", error.why());
+    let mut status = Status::new(Reason::Invalid, format!(" \"\" is invalid: patch: {text}"));
+    let cause = meta::Cause { reason: "FieldValueInvalid".to_owned(), message: text, field: "patch".to_owned() };
+    status.details.get_or_insert_default().causes.push(cause);
     status
 }

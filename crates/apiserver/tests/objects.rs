@@ -91,7 +91,7 @@ async fn refusals_are_statuses_with_upstreams_words() {
     check("POST", CONFIG_MAPS, &["Content-Type: text/plain"], &named("b"), 415, "unknown format").await;
     check("GET", CONFIG_MAPS, &["Accept: text/html"], &Value::Null, 406, "only the following media types").await;
     check("PUT", CONFIG_MAPS, &[], &named("b"), 405, "does not allow this method").await;
-    check("DELETE", "/api/v1/namespaces", &[], &Value::Null, 405, "deletecollection is not supported").await;
+    check("DELETE", "/api/v1/namespaces", &[], &Value::Null, 405, "does not allow this method").await;
     check("GET", "/api/v1/nothings", &[], &Value::Null, 404, "could not find the requested resource").await;
     let unknown = json!({"metadata": {"name": "b"}, "dta": {}});
     check("POST", &format!("{CONFIG_MAPS}?fieldValidation=Strict"), &[], &unknown, 400, "unknown field \"dta\"").await;

@@ -4,18 +4,13 @@
 
 mod support;
 
-use api::codec::{Media, decode_untyped};
 use apiserver_core::patch::merge_patch;
 use expect_test::expect_file;
 use serde_json::{Value, json};
-use support::{Answer, TestServer, version};
+use support::{Answer, TestServer, said, version, yaml};
 
 const SETS: &str = "/apis/apps/v1/namespaces/default/statefulsets";
 const REVISIONS: &str = "/apis/apps/v1/namespaces/default/controllerrevisions";
-
-fn yaml(text: &str) -> Value {
-    decode_untyped(text.as_bytes(), Media::Yaml).unwrap()
-}
 
 /// A set that nothing is wrong with.
 fn good(name: &str) -> Value {
@@ -48,21 +43,6 @@ async fn furnished() -> TestServer {
     let revision = json!({"metadata": {"name": "web-1"}, "data": {"a": "b"}, "revision": 1});
     assert_eq!(server.post(REVISIONS, &revision).await.status, 201);
     server
-}
-
-/// Code, reason and each cause with its field; the message where there are no causes.
-fn said(answer: &Answer) -> String {
-    let status = answer.json();
-    let head = format!("  {} {}", answer.status.as_u16(), status["reason"].as_str().unwrap_or("-"));
-    let causes = status["details"]["causes"].as_array().cloned().unwrap_or_default();
-    if causes.is_empty() {
-        return format!("{head} {}\n", status["message"].as_str().unwrap_or("accepted"));
-    }
-    let line = |cause: &Value| {
-        let word = |key: &str| cause[key].as_str().unwrap_or("-").to_owned();
-        format!("{head} {} {}: {}\n", word("reason"), word("field"), word("message"))
-    };
-    causes.iter().map(line).collect()
 }
 
 /// Sends a change through a door: to a new set, to the stored one, its status, its scale, or to revisions.

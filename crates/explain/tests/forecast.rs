@@ -236,3 +236,35 @@ fn min_ready_seconds_count_in_the_estimate() {
     let forecast = forecast::forecast(&cluster, &after, NOW.parse().expect("a time")).expect("a set");
     assert_eq!(forecast.takes_ms, Some(3 * 12_000));
 }
+
+#[test]
+fn pods_that_are_ready_within_their_first_second_take_less_than_one() {
+    let mut cluster = settled(&set());
+    let pods: Vec<Ref> = cluster.list("Pod", "default").map(Ref::of).collect();
+    for pod in pods {
+        let pod = cluster.get_mut(&pod).expect("it was listed");
+        pod["status"]["conditions"][0]["lastTransitionTime"] = pod["metadata"]["creationTimestamp"].clone();
+    }
+    let after = edited(&cluster, |spec| {
+        spec["replicas"] = json!(1);
+        spec["template"]["spec"]["containers"][0]["image"] = json!("redis:8");
+    });
+    check(
+        &cluster,
+        &after,
+        &expect![[r#"
+        statefulset/redis
+          spec.replicas: 3 → 1
+          spec.template.spec.containers[redis].image: redis:7 → redis:8
+          pod redis-0  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          pod redis-1  is deleted (spec.replicas)
+          pod redis-2  is deleted (spec.replicas)
+          in this order (a pod of this set took less than 1 s to be ready so far):
+             1. delete redis-2
+             2. delete redis-1
+             3. delete redis-0  (not serving: redis-0)
+             4. create redis-0  (not serving: redis-0)
+          takes as long as the pods need to stop
+    "#]],
+    );
+}

@@ -87,6 +87,8 @@ situations! {
     the_partition_holds_pods_back
     pods_of_a_parallel_set_are_down
     a_broken_revision_is_in_the_way_of_the_good_one
+    a_new_template_may_be_wrong
+    healing_leaves_a_pod_alone_that_was_ready
     the_service_does_not_exist
     the_name_of_the_set_is_too_long
     a_quota_is_used_up
@@ -101,6 +103,7 @@ situations! {
     a_foreground_deletion_waits_for_a_pod
     the_object_does_not_exist
     no_node_has_enough_cpu
+    a_less_important_pod_is_leaving_for_it
     no_node_has_the_label
     no_taint_is_tolerated
     every_node_is_cordoned
@@ -152,6 +155,7 @@ situations! {
     a_service_selects_no_pod
     a_deployment_is_paused
     a_deployment_waits_for_a_pod
+    a_deployment_update_is_late
     a_released_volume_keeps_its_data
     a_quota_is_full
 }

@@ -218,8 +218,9 @@ impl Dispatcher {
 
     /// Turns a pod away that does not fit beside those that came before it (N-37, S29).
     fn admit(&self, shared: &Shared, pod: &Arc<Pod>, machine: &mut PodMachine, now: Timestamp) {
-        let others = self.handles.of_node(&shared.config.node_name);
-        let others: Vec<Arc<Pod>> = others.into_iter().map(|(_, handle)| handle.pod).collect();
+        let others = self.handles.of_node(&shared.config.node_name).into_iter();
+        let others: Vec<Arc<Pod>> =
+            others.filter(|(uid, other)| self.has_object(uid, &other.pod)).map(|(_, other)| other.pod).collect();
         let capacity = Capacity {
             cpu_millis: shared.machine.cpu_millis,
             memory_bytes: shared.machine.memory_bytes,
@@ -231,6 +232,13 @@ impl Dispatcher {
             shared.recorder.record(about, informer::EventType::Warning, &reason, message.clone());
             machine.handle(Event::Stop(StopCause::Rejected { reason, message }), now);
         }
+    }
+
+    /// True if the API still has the pod. One that was deleted without grace gives its room back at once, though it may
+    /// take a moment to end: the scheduler has given the room away, and a refusal would be for good.
+    fn has_object(&self, uid: &Uid, pod: &Pod) -> bool {
+        let name = Name::of(pod);
+        self.pods.get(&name.namespace, &name.name).is_some_and(|cached| pod_uid(&cached) == *uid)
     }
 
     /// Looks at one name: what the API has under it now, and what runs here under it.

@@ -186,6 +186,18 @@ impl Bed {
         .await;
     }
 
+    /// A pod on the node that mounts nothing.
+    async fn run_plain(&self, name: &str) {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {
+                "nodeName": NODE, "automountServiceAccountToken": false,
+                "containers": [{"name": "c", "image": IMAGE, "imagePullPolicy": "Never"}],
+            },
+        });
+        self.create(resources::PODS, pod).await;
+    }
+
     async fn delete_db(&self) {
         let id = ObjectId::namespaced(resources::PODS, "default", "db");
         self.client.delete(&id, &DeleteOptions::default()).await.unwrap();
@@ -288,4 +300,27 @@ async fn a_container_that_a_killed_agent_has_made_but_not_started_is_started_by_
         all[0].containers[..],
         [ContainerStatus { state: ContainerState::Running { .. }, attempt: 0, .. }]
     ));
+}
+
+/// A pod that was deleted without grace is not in the API any more, so the scheduler has given its room away; that it
+/// still runs for a moment is no reason to turn its successor away for good (S29 counts objects).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_was_deleted_without_grace_leaves_its_room_to_the_next() {
+    // Containers that hear no signal, so that the first one is there until the node kills it.
+    let life = |_: &SandboxSpec, _: &ContainerSpec| Life::default();
+    let mut bed = Bed::new(Script { life: Arc::new(life), ..Script::default() }).await;
+    bed.config.pods_max = 1;
+    bed.start_agent().await;
+    bed.run_plain("first").await;
+    let runs = |name: &'static str| {
+        move |pods: &[Arc<informer::Cached<Pod>>]| {
+            pods.iter().any(|pod| pod.metadata.name.as_deref() == Some(name) && phase(pod) == Some("Running"))
+        }
+    };
+    until(&bed.pods, "the first runs", runs("first")).await;
+    let id = ObjectId::namespaced(resources::PODS, "default", "first");
+    let at_once = DeleteOptions { grace_period_secs: Some(0), ..DeleteOptions::default() };
+    bed.client.delete(&id, &at_once).await.unwrap();
+    bed.run_plain("second").await;
+    until(&bed.pods, "the second runs", runs("second")).await;
 }

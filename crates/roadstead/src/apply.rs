@@ -181,9 +181,14 @@ fn request(method: &str, path: &str, media_type: &str, body: Vec<u8>) -> Result<
     Ok(http::Request::builder().method(method).uri(path).header(http::header::CONTENT_TYPE, media_type).body(body)?)
 }
 
-/// The API's own message, without the client's wrapping.
+/// The API's own message, without the client's wrapping; of a patch only what is wrong with it, because whoever wrote the
+/// manifest knows of no patch.
 fn spoken(error: kube::Error) -> anyhow::Error {
     match error {
+        kube::Error::Api(status) if status.message.starts_with(" \"\" is invalid: patch: ") => {
+            let why = status.message.split_once(" Invalid value: \"\": ").map(|(_, why)| why.to_owned());
+            anyhow!("{}", why.unwrap_or(status.message))
+        }
         kube::Error::Api(status) => anyhow!("{}", status.message),
         other => anyhow::Error::new(other),
     }

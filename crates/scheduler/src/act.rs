@@ -5,7 +5,7 @@ use std::sync::Arc;
 use client::{Client, Collection, DeleteOptions, Patch, WriteOptions};
 use informer::events::reference_to;
 use informer::{Cached, Clock, EventRecorder, EventType, Informer};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use meta::{ObjectId, ResourceId, Status, Timestamp, Uid};
 use scheduler_core::{Action, Key, Outcome, SELECTED_NODE};
 use serde_json::{Value, json};
@@ -90,6 +90,8 @@ impl Actor {
             return self.failed(pod, uid, "preemption", &status);
         }
         for (victim, victim_uid) in victims {
+            // Afterwards it may be gone from the cache, and another of its name may be there.
+            let about = self.reference(victim, victim_uid);
             if let Err(status) = self.evict(victim, victim_uid).await
                 && !status.is_not_found()
                 && !status.is_conflict()
@@ -98,7 +100,9 @@ impl Actor {
             }
             tracing::info!(pod = %victim, preemptor = %pod, node, "a pod makes room for a more important one");
             let message = format!("Preempted by pod {} on node {node}", uid.0);
-            self.tell(victim, victim_uid, EventType::Normal, "Preempted", message);
+            if let Some(about) = about {
+                self.recorder.record(about, EventType::Normal, "Preempted", message);
+            }
         }
         Outcome::Done
     }
@@ -132,10 +136,15 @@ impl Actor {
 
     /// Writes an event about a pod, if it is still the same.
     fn tell(&self, pod: &Key, uid: &Uid, event_type: EventType, reason: &str, message: String) {
-        let is_same = |cached: &Arc<Cached<Pod>>| cached.metadata.uid.as_deref() == Some(uid.0.as_str());
-        if let Some(cached) = self.pods.get(&pod.namespace, &pod.name).filter(is_same) {
-            self.recorder.record(reference_to(&cached.value), event_type, reason, message);
+        if let Some(about) = self.reference(pod, uid) {
+            self.recorder.record(about, event_type, reason, message);
         }
+    }
+
+    fn reference(&self, pod: &Key, uid: &Uid) -> Option<ObjectReference> {
+        let is_same = |cached: &Arc<Cached<Pod>>| cached.metadata.uid.as_deref() == Some(uid.0.as_str());
+        let found = self.pods.get(&pod.namespace, &pod.name).filter(is_same);
+        found.map(|cached| reference_to(&cached.value))
     }
 }
 

@@ -196,6 +196,34 @@ async fn a_deleted_pod_makes_room_for_the_next() {
     world.wait(PODS, 1, |pod| node_of(pod) == "n1" && pod["metadata"]["name"] == "b").await;
 }
 
+/// Victims without grace are gone from every cache before anything can be said of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_victim_is_told_who_took_its_place_however_fast_it_goes() {
+    let world = World::start().await;
+    let class = json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": "high" }, "value": 1000,
+    });
+    world.create(PRIORITIES, class).await;
+    world.node("n1", "16", false).await;
+    let pod = |name: &str, class: &str, cpu: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
+            "spec": {
+                "automountServiceAccountToken": false, "priorityClassName": class, "terminationGracePeriodSeconds": 0,
+                "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }],
+            },
+        })
+    };
+    for n in 0..16 {
+        world.create(PODS, pod(&format!("low-{n}"), "", "1")).await;
+    }
+    world.wait(PODS, 16, |pod| node_of(pod) == "n1").await;
+    let high = world.create(PODS, pod("high", "high", "16")).await;
+    world.wait(PODS, 1, |pod| node_of(pod) == "n1" && pod["metadata"]["name"] == "high").await;
+    let events = world.wait(EVENTS, 16, |event| event["reason"] == "Preempted").await;
+    assert_eq!(events[0]["message"], format!("Preempted by pod {} on node n1", high.uid().0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_learns_its_node_before_the_pod_is_bound() {
     let world = World::start().await;

@@ -11,7 +11,10 @@ use crate::Revision;
 /// What a writer made bytes from, for the first who reads them: it need not be made from the bytes again. It is no part
 /// of what is stored, so all seeds are equal.
 #[derive(Clone, Default)]
-pub struct Seed(Option<Arc<Mutex<Option<Box<dyn Any + Send>>>>>);
+pub struct Seed(Option<Arc<Mutex<Left>>>);
+
+/// `None` once somebody has taken it.
+type Left = Option<Box<dyn Any + Send>>;
 
 impl Seed {
     /// Something to take once.

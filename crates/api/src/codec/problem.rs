@@ -126,6 +126,16 @@ impl DecodeError {
         }
     }
 
+    /// What went wrong alone, as it stands in the error of a patch: whoever patches has not sent the kind and version.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Unhandled { why, .. } => why.clone(),
+            Self::Unrecognized { .. } | Self::Version { .. } | Self::NotRegistered { .. } | Self::Syntax { .. } => {
+                self.to_string()
+            }
+        }
+    }
+
     /// The answer to the client.
     pub fn to_status(&self) -> Status {
         Status::new(Reason::BadRequest, self.to_string())

@@ -11,6 +11,9 @@ use crate::schema::{Schema, Shape, Struct, TypeId};
 /// Most problems that are reported (as upstream).
 const PROBLEMS_MAX: usize = 100;
 
+/// Between what was found and the type it had to be, where the whole body is meant.
+pub(super) const ROOT_MISMATCH: &str = " into Go value of type ";
+
 /// One step of the path to a value.
 enum Segment {
     Field(&'static str),
@@ -82,7 +85,7 @@ impl Reader {
             Some(last) => {
                 format!("json: cannot unmarshal {found} into Go struct field {}.{path} of type {go_name}", last.name)
             }
-            None => format!("json: cannot unmarshal {found} into Go value of type {go_name}"),
+            None => format!("json: cannot unmarshal {found}{ROOT_MISMATCH}{go_name}"),
         })
     }
 

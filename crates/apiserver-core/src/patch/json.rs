@@ -28,6 +28,9 @@ pub fn json_patch(mut document: Value, patch: Value) -> Result<Value, Status> {
         );
         return Err(Status::new(Reason::RequestEntityTooLarge, text));
     }
+    if patch.as_array().is_some_and(|operations| operations.iter().any(is_unknown)) {
+        return Err(refused());
+    }
     let operations: json_patch::Patch =
         serde_json::from_value(patch).map_err(|error| Status::bad_request(format!("invalid JSON patch: {error}")))?;
     let mut copied_bytes = 0;
@@ -45,6 +48,12 @@ pub fn json_patch(mut document: Value, patch: Value) -> Result<Value, Status> {
         json_patch::patch_unsafe(&mut document, std::slice::from_ref(operation)).map_err(|_| refused())?;
     }
     Ok(document)
+}
+
+/// True for an operation with a name that nobody knows; upstream notices when it comes to it.
+fn is_unknown(operation: &Value) -> bool {
+    let name = operation.get("op").and_then(Value::as_str);
+    name.is_some_and(|name| !matches!(name, "add" | "remove" | "replace" | "move" | "copy" | "test"))
 }
 
 /// True if an operation would make the document deeper than [`DEPTH_MAX`]. Asked before each one: a document that is too
@@ -121,7 +130,8 @@ mod tests {
     #[test]
     fn a_malformed_patch_is_400_and_an_endless_one_413() {
         assert_eq!(patched(json!({ "op": "add" })).expect_err("not a list").code, 400);
-        assert_eq!(patched(json!([{ "op": "jump", "path": "" }])).expect_err("no such operation").code, 400);
+        assert_eq!(patched(json!([{ "path": "" }])).expect_err("no operation").code, 400);
+        assert_eq!(patched(json!([{ "op": "jump", "path": "" }])).expect_err("no such operation").code, 422);
         let test = json!({ "op": "test", "path": "/a/b", "value": 1 });
         assert!(patched(Value::Array(vec![test.clone(); JSON_PATCH_OPERATIONS_MAX])).is_ok());
         let status = patched(Value::Array(vec![test; JSON_PATCH_OPERATIONS_MAX + 1])).expect_err("one too many");

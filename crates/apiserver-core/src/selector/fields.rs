@@ -107,7 +107,9 @@ fn source(kind: &Kind, label: &str) -> Result<Source, Status> {
         _ => {}
     }
     if !kind.selectable_fields.contains(&label) {
-        let text = if kind.selectable_fields.is_empty() {
+        let text = if kind.kind == "Job" {
+            format!("field label {label:?} not supported for Job")
+        } else if kind.selectable_fields.is_empty() {
             format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
         } else {
             format!("field label not supported: {label}")
@@ -204,6 +206,7 @@ mod tests {
             "Node" => ("Node", &["spec.unschedulable"]),
             "Namespace" => ("Namespace", &["status.phase"]),
             "Secret" => ("Secret", &["type"]),
+            "Job" => ("Job", &[]),
             "Event" => ("Event", &["involvedObject.kind", "involvedObject.name", "source"]),
             _ => ("StatefulSet", &[]),
         };
@@ -260,6 +263,7 @@ mod tests {
     #[test]
     fn unknown_fields_and_broken_selectors_are_refused_with_upstream_s_text() {
         assert_eq!(refusal("Pod", "spec.foo=1"), "field label not supported: spec.foo");
+        assert_eq!(refusal("Job", "spec.foo=1"), "field label \"spec.foo\" not supported for Job");
         assert_eq!(refusal("Namespace", "metadata.namespace=x"), "field label not supported: metadata.namespace");
         assert_eq!(
             refusal("StatefulSet", "spec.foo=1"),

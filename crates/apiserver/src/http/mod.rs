@@ -211,6 +211,10 @@ fn check_place(def: &KindDef, place: &ResourcePath, verb: Verb) -> Result<(), St
     if namespaced && place.namespace.is_none() && one && verb != Verb::Watch {
         return Err(no_such_resource());
     }
+    let parts = [&place.namespace, &place.name].into_iter().flatten();
+    if let Some((name, text)) = parts.filter_map(|name| Some((name, no_path_segment(name)?))).next() {
+        return Err(Status::bad_request(format!("Name parameter invalid: {name:?}: {text}")));
+    }
     if verb == Verb::Create && place.name.is_some() && place.subresource.is_none() {
         return Err(method_not_allowed());
     }
@@ -218,6 +222,14 @@ fn check_place(def: &KindDef, place: &ResourcePath, verb: Verb) -> Result<(), St
         return Err(method_not_allowed());
     }
     Ok(())
+}
+
+/// Why a name cannot stand in a path, whatever it names (reliability.md 3.2, row 15).
+fn no_path_segment(name: &str) -> Option<String> {
+    if matches!(name, "." | "..") {
+        return Some(format!("may not be '{name}'"));
+    }
+    ['/', '%'].into_iter().find(|sign| name.contains(*sign)).map(|sign| format!("may not contain '{sign}'"))
 }
 
 fn no_such_resource() -> Status {

@@ -1,6 +1,6 @@
 //! Patches (section 3 of api.md): reading them, and applying them to a stored object until the race is won.
 
-use api::codec::{self, Expected, FieldProblem, FieldValidation, Media, Mode};
+use api::codec::{self, DecodeError, Expected, FieldProblem, FieldValidation, Media, Mode};
 use apiserver_core::kinds::KindDef;
 use apiserver_core::patch::{ApplyRequest, Place, Writer, apply, json_patch, merge_patch, strategic_patch};
 use apiserver_core::write::{apply_scale, scale_of};
@@ -13,7 +13,7 @@ use crate::http::options::WriteParameters;
 use crate::http::subresources::SCALE;
 use crate::query::invalid_option;
 use crate::registry::Registry;
-use crate::writing::{Changed, Target, WriteOptions, Written, judge, normalise, patch_invalid};
+use crate::writing::{Changed, Judged, Target, WriteOptions, Written, judge, normalise, patch_invalid};
 
 /// The kinds of patch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,10 +105,16 @@ impl PatchBody {
             // Fields that stand twice are only seen here; those that are unknown are refused by apply itself.
             let twice = |problem: &&FieldProblem| matches!(problem, FieldProblem::Duplicate(_));
             let duplicates: Vec<_> = decoded.problems.iter().filter(twice).cloned().collect();
-            warnings = judge(def, &duplicates, parameters.validation, None)?;
+            warnings = judge(def, &duplicates, parameters.validation, Judged::Body)?;
         }
-        let tree = codec::decode_untyped(bytes, media).map_err(|error| error.to_status())?;
+        let tree = codec::decode_untyped(bytes, media).map_err(|error| match error {
+            DecodeError::Syntax { why } if kind == PatchKind::Apply => {
+                Status::bad_request(format!("error decoding YAML: {why}"))
+            }
+            error => error.to_status(),
+        })?;
         let body = match kind {
+            PatchKind::Json if !tree.is_array() => return Err(not_a(&tree, "[]interface {}")),
             PatchKind::Json => Self::Json(tree),
             PatchKind::Merge => Self::Merge(object(tree)?),
             PatchKind::Strategic => Self::Strategic(object(tree)?),
@@ -132,7 +138,20 @@ impl PatchBody {
 }
 
 fn object(tree: Value) -> Result<Value, Status> {
-    if tree.is_object() { Ok(tree) } else { Err(Status::bad_request("error decoding patch: the patch is no object")) }
+    if tree.is_object() { Ok(tree) } else { Err(not_a(&tree, "map[string]interface {}")) }
+}
+
+/// A patch of the wrong JSON type, in upstream's words.
+fn not_a(tree: &Value, wanted: &str) -> Status {
+    let found = match tree {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    Status::bad_request(format!("error decoding patch: json: cannot unmarshal {found} into Go value of type {wanted}"))
 }
 
 impl Registry {
@@ -153,7 +172,7 @@ impl Registry {
             let change = |current: &Value| {
                 let patched = body.patched(place, current)?;
                 check_same_kind(def, &patched)?;
-                decoded(def, target, patched, validation, false)
+                decoded(def, patched, validation, false)
             };
             return self.update(def, target, options, change).await;
         };
@@ -182,7 +201,7 @@ impl Registry {
                 writer,
                 force: *force,
             })?;
-            decoded(def, target, applied.object, validation, true)
+            decoded(def, applied.object, validation, true)
         };
         for _ in 0..self.config.limits.write_attempts_max {
             match self.update(def, target, options, |current| apply_to(Some(current))).await {
@@ -247,7 +266,7 @@ impl Registry {
                 writer,
                 force,
             })?;
-            decoded(def, target, applied.object, FieldValidation::Ignore, true)
+            decoded(def, applied.object, FieldValidation::Ignore, true)
         };
         self.update(def, target, options, change).await
     }
@@ -256,6 +275,10 @@ impl Registry {
 /// An applied configuration with its values in the form in which they are stored (`1024Mi` is `1Gi`), so that equal
 /// values are equal; one that does not fit the schema stays as it is, for apply to say why.
 fn canonical(def: &KindDef, config: &Value) -> Value {
+    // Decoding would fill in the version that apply has to ask for.
+    if config["apiVersion"].as_str().is_none_or(str::is_empty) {
+        return config.clone();
+    }
     match codec::normalise(config.clone(), Expected::exactly(def.kind.gvk()), Mode::Sparse) {
         Ok(decoded) if decoded.problems.is_empty() => decoded.tree,
         Ok(_) | Err(_) => config.clone(),
@@ -277,14 +300,8 @@ fn check_same_kind(def: &KindDef, patched: &Value) -> Result<(), Status> {
     Ok(())
 }
 
-fn decoded(
-    def: &KindDef,
-    target: &Target<'_>,
-    tree: Value,
-    validation: FieldValidation,
-    applied: bool,
-) -> Result<Changed, Status> {
-    let (tree, problems) = normalise(def, tree).map_err(|error| patch_invalid(def, target.name, &error.to_string()))?;
-    let warnings = judge(def, &problems, validation, Some(target.name))?;
+fn decoded(def: &KindDef, tree: Value, validation: FieldValidation, applied: bool) -> Result<Changed, Status> {
+    let (tree, problems) = normalise(def, tree).map_err(|error| patch_invalid(&error))?;
+    let warnings = judge(def, &problems, validation, Judged::Patched)?;
     Ok(Changed { tree, applied, warnings, decided: None })
 }

@@ -19,10 +19,10 @@ use crate::changes::WatchRequest;
 use crate::http::patch::{self, PatchBody};
 use crate::http::respond::{self, Shape};
 use crate::http::watch::{self, Counted, WatchShape};
-use crate::http::{Api, Call, body, options};
+use crate::http::{Api, Call, body, method_not_allowed, options};
 use crate::negotiate::{Answer, Projection, negotiate};
 use crate::registry::{ListAt, ListRequest, Registry, object, too_many};
-use crate::writing::{Changed, Deleted, Target, Written, judge};
+use crate::writing::{Changed, Deleted, Judged, Target, Written, judge};
 
 impl Api {
     /// Answers a verb on a resource without a subresource.
@@ -115,7 +115,7 @@ impl Api {
         let bytes = body::read(&call.parts.headers, call.body, self.registry.config.limits.body_bytes_max).await?;
         let decoded = codec::decode(&bytes, media, Expected::exactly(def.kind.gvk()), Mode::Typed);
         let decoded = decoded.map_err(|error| error.to_status())?;
-        let warnings = judge(def, &decoded.problems, validation, None)?;
+        let warnings = judge(def, &decoded.problems, validation, Judged::Body)?;
         let mut tree = decoded.tree;
         def.default_object(&mut tree);
         Ok((tree, warnings))
@@ -291,8 +291,11 @@ fn success(def: &KindDef, deleted: &Deleted) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
 
-/// 405 for a verb that a resource does not have (V-7).
+/// 405 for a verb that a resource does not have (V-7). Of a watch upstream says more than of other verbs.
 pub(super) fn not_supported(def: &KindDef, verb: Verb) -> Status {
+    if verb != Verb::Watch {
+        return method_not_allowed();
+    }
     let what = def.kind.resource.group_resource();
     let mut status = Status::new(
         Reason::MethodNotAllowed,

@@ -194,7 +194,7 @@ impl Registry {
         let patched = |scale: &Value| {
             let patched = patch.patched(place, scale)?;
             let decoded = api::codec::normalise(patched, Expected::exactly(SCALE), api::codec::Mode::Typed);
-            decoded.map(|decoded| decoded.tree).map_err(|error| patch_invalid(def, target.name, &error.to_string()))
+            decoded.map(|decoded| decoded.tree).map_err(|error| patch_invalid(&error))
         };
         self.scale(def, target, options, patched).await
     }

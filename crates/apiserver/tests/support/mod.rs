@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::codec::{Media, decode_untyped};
 use apiserver::{ApiServer, Config, Limits};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -187,4 +188,24 @@ pub const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 pub fn version(object: &Value) -> String {
     object["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
+}
+
+/// A tree of YAML.
+pub fn yaml(text: &str) -> Value {
+    decode_untyped(text.as_bytes(), Media::Yaml).unwrap()
+}
+
+/// Code, reason and each cause with its field; the message where there are no causes.
+pub fn said(answer: &Answer) -> String {
+    let status = answer.json();
+    let head = format!("  {} {}", answer.status.as_u16(), status["reason"].as_str().unwrap_or("-"));
+    let causes = status["details"]["causes"].as_array().cloned().unwrap_or_default();
+    if causes.is_empty() {
+        return format!("{head} {}\n", status["message"].as_str().unwrap_or("accepted"));
+    }
+    let line = |cause: &Value| {
+        let word = |key: &str| cause[key].as_str().unwrap_or("-").to_owned();
+        format!("{head} {} {}: {}\n", word("reason"), word("field"), word("message"))
+    };
+    causes.iter().map(line).collect()
 }

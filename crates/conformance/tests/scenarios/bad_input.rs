@@ -87,6 +87,93 @@ fn wrong_manifests_are_refused_with_upstreams_words() -> Result<()> {
     )
 }
 
+/// Good objects, of which each case changes one line.
+const WORKLOADS: &str = "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: c, image: 'busybox:1.35'}]}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly}
+spec:
+  schedule: '0 3 * * *'
+  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: 'busybox:1.35'}]}}}}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  suspend: true
+  completions: 2
+  template: {spec: {restartPolicy: Never, containers: [{name: c, image: 'busybox:1.35'}]}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
+";
+
+#[test]
+fn wrong_changes_of_workloads_are_refused_and_change_nothing() -> Result<()> {
+    // S22.
+    let cluster = cluster("bad-workloads", &[], &[])?;
+    crate::support::apply(&cluster, WORKLOADS)?;
+    let versions = || {
+        let columns = "custom-columns=N:.metadata.name,G:.metadata.generation,U:.metadata.uid";
+        kubectl(&cluster, &["get", "deployments,cronjobs,jobs,pdb,pods", "-o", columns])
+    };
+    until("the controllers have seen them", || {
+        let seen = crate::support::field(&cluster, "deployment/web", "{.status.observedGeneration}")?;
+        Ok((seen == "1").then_some(()))
+    })?;
+    let before = versions()?;
+    for (from, to, said) in [
+        (
+            "{app: web}}\n  template",
+            "{app: other}}\n  template",
+            "The Deployment \"web\" is invalid: \n\
+             * spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`\n\
+             * spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"other\"}}: field is immutable",
+        ),
+        (
+            "replicas: 0",
+            "replicas: -1",
+            "The Deployment \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        (
+            "0 3 * * *",
+            "0 25 * * *",
+            "The CronJob \"nightly\" is invalid: spec.schedule: Invalid value: \"0 25 * * *\": end of range (25) above \
+             maximum (23): 25",
+        ),
+        (
+            "completions: 2",
+            "completions: 3",
+            "The Job \"once\" is invalid: spec.completions: Invalid value: 3: field is immutable",
+        ),
+        (
+            "minAvailable: 1,",
+            "minAvailable: 1, maxUnavailable: 1,",
+            "minAvailable and maxUnavailable cannot be both set",
+        ),
+        ("  suspend: true", "  paused: true", "strict decoding error: unknown field \"spec.paused\""),
+    ] {
+        let manifest = WORKLOADS.replacen(from, to, 1);
+        assert_ne!(manifest, WORKLOADS, "{from:?} does not stand in the manifest");
+        let output = cluster.kubectl_stdin(Kubectl::Newest, &["apply", "-f", "-"], &manifest)?;
+        assert_eq!(output.code, 1, "{to}: {output:?}");
+        assert!(output.stderr.contains(said), "{said:?} is missing in: {}", output.stderr);
+        assert_eq!(versions()?, before, "{to} changed something");
+    }
+    Ok(())
+}
+
 #[test]
 fn an_environment_variable_with_spaces_is_legal() -> Result<()> {
     let cluster = cluster("env", &[TestImage::Busybox], &[])?;

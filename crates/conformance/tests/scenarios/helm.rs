@@ -42,6 +42,16 @@ fn a_database_chart_is_installed_tested_upgraded_rolled_back_and_uninstalled() -
     let listed = helm(&cluster, &["list"])?;
     assert!(listed.contains("ledger-0.1.0") && listed.contains("deployed"), "{listed}");
 
+    // The trap of ordered updates: without the annotation this rollback would wait for the broken pod.
+    kubectl(&cluster, &["annotate", "sts", "ledger", "roadstead.dev/heal-rollout=never-ready"])?;
+    let broken = ["upgrade", "ledger", chart, "--set=serverImage=127.0.0.1:1/nothing:1", "--wait", "--timeout=3s"];
+    let failed = run(&mut cluster.helm_command(&broken)?)?;
+    assert_ne!(failed.code, 0, "{failed:?}");
+    let image = field(&cluster, "pod/ledger-1", "{.spec.containers[0].image}")?;
+    assert_eq!(image, "127.0.0.1:1/nothing:1", "the update reached the pod");
+    helm(&cluster, &["rollback", "ledger", "3", "--wait", "--timeout=2m"])?;
+    assert_eq!((greeting("ledger-0")?, greeting("ledger-1")?), ("hello".to_owned(), "hello".to_owned()));
+
     helm(&cluster, &["uninstall", "ledger", "--wait", "--timeout=2m"])?;
     until("the pods are gone with their set", || {
         let rest =

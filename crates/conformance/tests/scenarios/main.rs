@@ -5,11 +5,16 @@
 mod bad_input;
 mod clusters;
 mod crashes;
+mod drain;
+mod healing;
 mod helm;
 mod kinds;
 mod kubectl;
+mod policies;
 mod probes;
 mod redis;
 mod registry;
+mod retention;
+mod rollouts;
 mod support;
 mod workloads;

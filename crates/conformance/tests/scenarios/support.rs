@@ -128,6 +128,11 @@ impl Beside {
         Ok(Self(command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?))
     }
 
+    /// Waits for its end; returns its exit code.
+    pub fn wait(mut self) -> Result<i32> {
+        Ok(self.0.wait()?.code().unwrap_or(-1))
+    }
+
     /// Stops it and returns what it printed.
     pub fn stop(mut self) -> Result<String> {
         self.0.kill()?;

@@ -41,6 +41,17 @@ spec:
       - {name: c, image: 'busybox:1.35', command: [sh, -c, 'echo index $JOB_COMPLETION_INDEX']}
 ---
 apiVersion: batch/v1
+kind: Job
+metadata: {name: broken}
+spec:
+  backoffLimit: 1
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+      - {name: c, image: 'busybox:1.35', command: [sh, -c, 'exit 3']}
+---
+apiVersion: batch/v1
 kind: CronJob
 metadata: {name: tick}
 spec:
@@ -117,6 +128,21 @@ fn jobs_count_cron_jobs_tick_and_daemons_run() -> Result<()> {
     let logs = kubectl(&cluster, &["logs", "-l", "batch.kubernetes.io/job-completion-index=1"])?;
     assert_eq!(logs, "index 1\n");
     kubectl(&cluster, &["rollout", "status", "daemonset/agent", "--timeout=120s"])?;
+    kubectl(&cluster, &["set", "image", "daemonset/agent", "c=busybox:1.35-debian"])?;
+    kubectl(&cluster, &["rollout", "status", "daemonset/agent", "--timeout=120s"])?;
+    kubectl(&cluster, &["rollout", "undo", "daemonset/agent"])?;
+    let rolled = kubectl(&cluster, &["rollout", "status", "daemonset/agent", "--timeout=120s"])?;
+    assert!(rolled.ends_with("daemon set \"agent\" successfully rolled out\n"), "{rolled}");
+    let images = ["get", "pods", "-l", "app=agent", "-o", "jsonpath={.items[*].spec.containers[0].image}"];
+    until("the pod has the first image again, and no other is left", || {
+        Ok((kubectl(&cluster, &images)? == "busybox:1.35").then_some(()))
+    })?;
+    wait_for(&cluster, "job/broken", "condition=failed")?;
+    assert_eq!(
+        field(&cluster, "job/broken", "{.status.conditions[?(@.type==\"Failed\")].reason}")?,
+        "BackoffLimitExceeded"
+    );
+    assert_eq!(field(&cluster, "job/broken", "{.status.failed}")?, "2", "the first and one more");
     until("the minute's job", || {
         let jobs = kubectl(&cluster, &["get", "jobs", "-o", "name"])?;
         Ok(jobs.contains("job.batch/tick-").then_some(()))
@@ -125,6 +151,6 @@ fn jobs_count_cron_jobs_tick_and_daemons_run() -> Result<()> {
         let last = field(&cluster, "cronjob/tick", "{.status.lastSuccessfulTime}")?;
         Ok((!last.is_empty()).then_some(()))
     })?;
-    kubectl(&cluster, &["delete", "job/sum", "cronjob/tick", "daemonset/agent"])?;
+    kubectl(&cluster, &["delete", "job/sum", "job/broken", "cronjob/tick", "daemonset/agent"])?;
     until("the pods are gone", || Ok(kubectl(&cluster, &["get", "pods", "-o", "name"])?.is_empty().then_some(())))
 }

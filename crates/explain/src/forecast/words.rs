@@ -71,24 +71,27 @@ impl Forecast {
         if self.steps.is_empty() {
             return writeln!(f, "  no pod is touched");
         }
+        // Pods tell their times in whole seconds.
+        let is_instant = self.ready_after_ms == Some(0);
         match self.ready_after_ms {
+            Some(0) => writeln!(f, "  in this order (a pod of this set took less than 1 s to be ready so far):")?,
             Some(ms) => writeln!(f, "  in this order (a pod of this set took {} to be ready so far):", time(ms))?,
             None => writeln!(f, "  in this order:")?,
         }
         for (index, step) in self.steps.iter().enumerate() {
-            writeln!(f, "  {:>4}. {}", index + 1, Line(step))?;
+            writeln!(f, "  {:>4}. {}", index + 1, Line { step, is_timed: !is_instant })?;
         }
         Ok(())
     }
 
     fn write_end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stops = self.steps.iter().any(|step| matches!(step.what, Happening::DeletePod));
         match (&self.end, self.takes_ms) {
-            (End::Settled, Some(0)) if !self.steps.is_empty() => {
-                writeln!(f, "  takes as long as the pods need to stop")
-            }
-            (End::Settled, Some(ms)) if !self.steps.is_empty() => {
+            (End::Settled, Some(0)) if stops => writeln!(f, "  takes as long as the pods need to stop"),
+            (End::Settled, Some(ms)) if stops => {
                 writeln!(f, "  takes about {}, and the time that pods need to stop", time(ms))
             }
+            (End::Settled, Some(ms)) if ms > 0 && !self.steps.is_empty() => writeln!(f, "  takes about {}", time(ms)),
             (End::Settled, _) => Ok(()),
             (End::Waits(on), _) => {
                 for one in on {
@@ -102,18 +105,21 @@ impl Forecast {
 }
 
 /// One step as a line.
-struct Line<'s>(&'s Step);
+struct Line<'s> {
+    step: &'s Step,
+    is_timed: bool,
+}
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(step) = self;
+        let Self { step, is_timed } = self;
         let verb = match step.what {
             Happening::CreateClaim => "create claim",
             Happening::DeleteClaim => "DELETE claim",
             Happening::CreatePod => "create",
             Happening::DeletePod => "delete",
         };
-        if let Some(ms) = step.after_ms {
+        if let Some(ms) = step.after_ms.filter(|_| *is_timed) {
             write!(f, "after {:<8} ", time(ms))?;
         }
         write!(f, "{verb} {}", step.name)?;

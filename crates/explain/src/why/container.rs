@@ -17,6 +17,10 @@ fn meaning(code: i64) -> &'static str {
     }
 }
 
+fn times(count: i64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
 /// What one container waits for. `init` tells which list it stands in.
 pub(super) fn follow(trail: &mut Trail<'_>, pod: &Ref, object: &Value, status: &Value, init: bool) -> Verdict {
     let name = text(status, "/name");
@@ -182,7 +186,7 @@ fn crash(trail: &mut Trail<'_>, pod: &Ref, status: &Value, what: &str) -> Verdic
         ]);
     }
     if let Some(message) = trail.warning(pod, &["Unhealthy"]).filter(|message| message.starts_with("Liveness")) {
-        trail.says(pod, format!("{what} is killed again and again, {restarts} times by now: {message}"));
+        trail.says(pod, format!("{what} is killed again and again, {} by now: {message}", times(restarts)));
         return Verdict::stuck([
             "give a slow start a startupProbe, or the livenessProbe a longer timeout".to_owned(),
             format!("`{logs}` shows what it printed before"),
@@ -192,7 +196,11 @@ fn crash(trail: &mut Trail<'_>, pod: &Ref, status: &Value, what: &str) -> Verdic
     let said = if said.is_empty() { String::new() } else { format!(", saying: {}", said.trim()) };
     trail.says(
         pod,
-        format!("{what} ends right after its start, {restarts} times by now: exit code {code}{}{said}", meaning(code)),
+        format!(
+            "{what} ends right after its start, {} by now: exit code {code}{}{said}",
+            times(restarts),
+            meaning(code)
+        ),
     );
     Verdict::stuck([format!("`{logs}` shows what it printed before it ended")])
 }

@@ -45,6 +45,10 @@ impl Verdict {
         Self { state: State::Working, next: Vec::new() }
     }
 
+    fn is_stuck(&self) -> bool {
+        self.state == State::Stuck
+    }
+
     fn stuck<const N: usize>(next: [String; N]) -> Self {
         Self { state: State::Stuck, next: next.into() }
     }

@@ -27,7 +27,11 @@ pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verd
 fn deployment(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
     let (wanted, ready) = (number(object, "/spec/replicas"), number(object, "/status/readyReplicas"));
     let updated = number(object, "/status/updatedReplicas");
-    let summary = format!("has {ready} of {wanted} pods ready, {updated} updated");
+    let mut summary = format!("has {ready} of {wanted} pods ready, {updated} updated");
+    let is_late = condition(object, "Progressing").is_some_and(|found| found["reason"] == "ProgressDeadlineExceeded");
+    if is_late {
+        summary.push_str("; its progress deadline is over");
+    }
     if object["spec"]["paused"] == true {
         trail.says(about, format!("{summary}; it is paused"));
         return Verdict::stuck([format!(
@@ -47,7 +51,14 @@ fn deployment(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
     match unready.last() {
         Some(set) => {
             trail.says(about, summary);
-            trail.follow(set)
+            let mut verdict = trail.follow(set);
+            let sized = trail.cluster.list("ReplicaSet", &about.namespace).filter(mine);
+            let is_updating = sized.filter(|set| number(set, "/spec/replicas") > 0).count() > 1;
+            if (is_late || is_updating) && verdict.is_stuck() {
+                let undo = format!("rollout undo deployment {}", about.name);
+                verdict.next.push(format!("go back to the template before: `{}`", kubectl(&about.namespace, &undo)));
+            }
+            verdict
         }
         None if ready >= wanted && updated >= wanted => {
             trail.says(about, summary);
@@ -79,9 +90,9 @@ fn workload(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
         )]);
     }
     let (count, unready) = owned_pods(trail, object);
-    if let Some(pod) = unready {
+    if let Some(pod) = unready.first() {
         let pod = Ref::of(pod);
-        trail.says(about, format!("has {count} pods, and one of them is not ready"));
+        trail.says(about, format!("has {count} pods, {} of them not ready", unready.len()));
         return trail.follow(&pod);
     }
     if count < number(object, "/spec/replicas")
@@ -203,11 +214,12 @@ fn quota(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
 }
 
 /// How many pods a workload owns, and the first one that is not ready.
-fn owned_pods<'c>(trail: &Trail<'c>, owner: &Value) -> (i64, Option<&'c Value>) {
+fn owned_pods<'c>(trail: &Trail<'c>, owner: &Value) -> (i64, Vec<&'c Value>) {
     let uid = text(owner, "/metadata/uid");
     let mine = |pod: &&Value| list(pod, "/metadata/ownerReferences").iter().any(|found| found["uid"] == uid);
     let cluster = trail.cluster;
     let pods: Vec<&Value> = cluster.list("Pod", text(owner, "/metadata/namespace")).filter(mine).collect();
-    let unready = pods.iter().find(|pod| text(pod, "/status/phase") != "Succeeded" && !is_true(pod, "Ready"));
-    (i64::try_from(pods.len()).unwrap_or(i64::MAX), unready.copied())
+    let is_unready = |pod: &&Value| text(pod, "/status/phase") != "Succeeded" && !is_true(pod, "Ready");
+    let unready = pods.iter().copied().filter(is_unready).collect();
+    (i64::try_from(pods.len()).unwrap_or(i64::MAX), unready)
 }

@@ -9,6 +9,7 @@ use crate::cluster::{Ref, text};
 pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, kind: &str) -> Option<Verdict> {
     let message = trail.warning(about, &["FailedCreate"])?;
     let error = message.split_once("failed error: ").map_or(message, |(_, error)| error);
+    let error = error.strip_prefix("Error creating: ").unwrap_or(error);
     trail.says(about, format!("cannot create {kind}: {error}"));
     Some(Verdict::stuck([remedy(trail, about, error)]))
 }

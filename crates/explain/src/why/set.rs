@@ -6,7 +6,7 @@ use controllers_core::stateful_set::{
 use serde_json::Value;
 
 use super::{Trail, Verdict, kubectl, refusal};
-use crate::cluster::{Cluster, Ref, text};
+use crate::cluster::{Cluster, Ref, condition, text};
 
 /// What a set waits for.
 pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
@@ -158,22 +158,38 @@ fn not_ready(trail: &mut Trail<'_>, set: &SetFacts, plan: &Plan, ordinal: Ordina
     let in_the_way = revision.is_some_and(|revision| revision != *wanted && !revision.is_empty())
         && set.pod_management == PodManagement::OrderedReady
         && takes_update(set, ordinal);
+    let name = set.pod_name(ordinal);
+    let renew = format!("`{}`", kubectl(&set.namespace, &format!("delete pod {name}")));
+    let heal = kubectl(&set.namespace, &format!("annotate statefulset {} {HEAL_ROLLOUT}=never-ready", set.name));
+    let heal = would_heal(trail, set, &pod).then(|| format!("`{heal}`"));
     if in_the_way {
         if let Some(link) = trail.chain.iter_mut().find(|link| link.about == pod) {
             link.says =
                 format!("{}; it runs an old template, and an ordered update waits for it all the same", link.says);
         }
-        let name = set.pod_name(ordinal);
-        let heal = format!("annotate statefulset {} {HEAL_ROLLOUT}=never-ready", set.name);
-        verdict = Verdict::stuck([
-            format!(
-                "have it made anew from the new template; its volumes stay: `{}`",
-                kubectl(&set.namespace, &format!("delete pod {name}"))
-            ),
-            format!("let Roadstead do so whenever a pod was never ready: `{}`", kubectl(&set.namespace, &heal)),
-        ]);
+        verdict = Verdict::stuck([format!("have it made anew from the new template; its volumes stay: {renew}")]);
+        let heal = heal.map(|heal| format!("let Roadstead do so whenever a pod was never ready: {heal}"));
+        verdict.next.extend(heal);
+    } else if verdict.is_stuck() && is_updating_in_order(set, plan) {
+        let undo = kubectl(&set.namespace, &format!("rollout undo statefulset {}", set.name));
+        let follow = heal.unwrap_or(renew);
+        let advice = "if the new template is wrong: correct it or go back";
+        verdict.next.push(format!("{advice} (`{undo}`), and have this pod follow it ({follow})"));
     }
     verdict
+}
+
+/// True if the annotation is not there and would have the pod made anew: it was never ready.
+fn would_heal(trail: &Trail<'_>, set: &SetFacts, pod: &Ref) -> bool {
+    let is_asked = set.annotations.get(HEAL_ROLLOUT).is_some_and(|value| value == "never-ready");
+    let found = trail.cluster.get(pod).and_then(|pod| condition(pod, meta::EVER_READY_CONDITION));
+    !is_asked && found.is_some_and(|found| found["status"] == "False")
+}
+
+fn is_updating_in_order(set: &SetFacts, plan: &Plan) -> bool {
+    let status = &plan.status_after;
+    let is_updating = !status.current_revision.is_empty() && status.current_revision != status.update_revision;
+    is_updating && set.pod_management == PodManagement::OrderedReady
 }
 
 fn takes_update(set: &SetFacts, ordinal: Ordinal) -> bool {

@@ -27,8 +27,28 @@ pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, pod: &Value) -> Verdict
         return Verdict::working();
     };
     let message = text(refused, "/message");
+    if let Some(verdict) = promised(trail, about, pod, message) {
+        return verdict;
+    }
     trail.says(about, format!("fits on no node: {message}"));
     Verdict { next: remedies(trail, pod, message), ..Verdict::stuck([]) }
+}
+
+/// A node that less important pods are leaving for this one.
+fn promised(trail: &mut Trail<'_>, about: &Ref, pod: &Value, message: &str) -> Option<Verdict> {
+    let node = text(pod, "/status/nominatedNodeName");
+    if node.is_empty() {
+        return None;
+    }
+    let is_leaving =
+        |other: &&Value| text(other, "/spec/nodeName") == node && !other["metadata"]["deletionTimestamp"].is_null();
+    let leaving = trail.cluster.list("Pod", &about.namespace).find(is_leaving).map(Ref::of);
+    // Those of other namespaces are not shown here, but the scheduler knows of them.
+    if leaving.is_none() && !message.contains("terminating pod on the nominated node") {
+        return None;
+    }
+    trail.says(about, format!("has a place on node {node} as soon as less important pods have left it"));
+    Some(leaving.map_or_else(Verdict::working, |pod| trail.follow(&pod)))
 }
 
 /// A claim of the pod that is in the way of placing it.
@@ -77,9 +97,13 @@ fn remedies(trail: &Trail<'_>, pod: &Value, message: &str) -> Vec<String> {
         next.push("the node has as many pods as it takes: delete some".to_owned());
     }
     if message.contains("were unschedulable") {
-        let cordoned = trail.cluster.list("Node", "").find(|node| node["spec"]["unschedulable"] == true);
-        let name = cordoned.map_or("NODE", |node| text(node, "/metadata/name"));
-        next.push(format!("the node is cordoned: `kubectl uncordon {name}`"));
+        let cordoned = trail.cluster.list("Node", "").filter(|node| node["spec"]["unschedulable"] == true);
+        let names: Vec<&str> = cordoned.map(|node| text(node, "/metadata/name")).collect();
+        next.push(match names[..] {
+            [] => "a node is cordoned: `kubectl uncordon NODE`".to_owned(),
+            [name] => format!("node {name} is cordoned: `kubectl uncordon {name}`"),
+            [first, ..] => format!("{} nodes are cordoned: `kubectl uncordon {first}`, or another one", names.len()),
+        });
     }
     if let Some(taint) =
         between(message, "untolerated taint {", "}").or_else(|| between(message, "untolerated taint(s)", ","))

@@ -88,10 +88,8 @@ fn check_config(place: Place, request: &ApplyRequest<'_>) -> Result<(), Status> 
     let config = &request.config;
     let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (version, kind) = (text("/apiVersion"), text("/kind"));
-    for (value, name) in [(kind, "Kind"), (version, "apiVersion")] {
-        if value.is_empty() {
-            return Err(Status::bad_request(format!("Object '{name}' is missing in '{config}'")));
-        }
+    if kind.is_empty() {
+        return Err(Status::bad_request(format!("Object 'Kind' is missing in '{config}'")));
     }
     let expected = request.gvk.api_version();
     if version != expected {
