@@ -69,7 +69,7 @@ fn collection(resource: &str) -> String {
 
 fn good(resource: &str, name: &str) -> Value {
     let resource = resource.rsplit('/').next().unwrap();
-    merge_patch(yaml(GOOD)[resource].clone(), &json!({"metadata": {"name": name}}))
+    merge_patch(&yaml(GOOD)[resource], &json!({"metadata": {"name": name}}))
 }
 
 /// One of each kind with the name `web`, and the full namespace.
@@ -126,10 +126,10 @@ async fn send(server: &TestServer, row: &str) -> Answer {
     let verb = method.split(':').next().unwrap();
     let body = match (verb, body.strip_prefix("raw:")) {
         (_, Some(raw)) => raw.to_owned(),
-        ("POST", None) if !place.contains('/') => merge_patch(good(resource, "new"), &yaml(body)).to_string(),
+        ("POST", None) if !place.contains('/') => merge_patch(&good(resource, "new"), &yaml(body)).to_string(),
         ("PUT", None) => {
             let stored = server.get(path.split('?').next().unwrap()).await.json();
-            merge_patch(stored, &yaml(body)).to_string()
+            merge_patch(&stored, &yaml(body)).to_string()
         }
         _ => yaml(body).to_string(),
     };

@@ -49,26 +49,26 @@ async fn furnished() -> TestServer {
 async fn send(server: &TestServer, door: &str, change: Value) -> Answer {
     let stored = async |path: String| server.get(&path).await.json();
     match door {
-        "create" => server.post(SETS, &merge_patch(good("new"), &change)).await,
+        "create" => server.post(SETS, &merge_patch(&good("new"), &change)).await,
         "create-strict" => {
-            server.post(&format!("{SETS}?fieldValidation=Strict"), &merge_patch(good("new"), &change)).await
+            server.post(&format!("{SETS}?fieldValidation=Strict"), &merge_patch(&good("new"), &change)).await
         }
         "update" => {
             let path = format!("{SETS}/web");
-            server.put(&path, &merge_patch(stored(path.clone()).await, &change)).await
+            server.put(&path, &merge_patch(&stored(path.clone()).await, &change)).await
         }
         "status" | "scale" => {
             let path = format!("{SETS}/web/{door}");
-            server.put(&path, &merge_patch(stored(path.clone()).await, &change)).await
+            server.put(&path, &merge_patch(&stored(path.clone()).await, &change)).await
         }
         "patch-scale" => server.patch(&format!("{SETS}/web/scale"), "merge-patch+json", &change).await,
         "create-revision" => {
             let good = json!({"metadata": {"name": "new"}, "data": {"a": "b"}, "revision": 1});
-            server.post(REVISIONS, &merge_patch(good, &change)).await
+            server.post(REVISIONS, &merge_patch(&good, &change)).await
         }
         "update-revision" => {
             let path = format!("{REVISIONS}/web-1");
-            server.put(&path, &merge_patch(stored(path.clone()).await, &change)).await
+            server.put(&path, &merge_patch(&stored(path.clone()).await, &change)).await
         }
         other => panic!("no such door: {other}"),
     }
@@ -206,7 +206,7 @@ async fn a_scale_takes_every_kind_of_patch_and_is_seen_at_once() {
     for (expected, kind) in (2..).zip(["merge-patch+json", "strategic-merge-patch+json", "json-patch+json"]) {
         let body = match kind {
             "json-patch+json" => json!([{"op": "replace", "path": "/spec/replicas", "value": expected}]),
-            _ => merge_patch(replicas.clone(), &json!({"spec": {"replicas": expected}})),
+            _ => merge_patch(&replicas, &json!({"spec": {"replicas": expected}})),
         };
         let answer = server.patch(&path, kind, &body).await;
         assert_eq!((answer.status.as_u16(), &answer.json()["kind"]), (200, &json!("Scale")), "{kind}");

@@ -90,6 +90,9 @@ impl<T: Cacheable> Informer<T> {
                 () = cancel.cancelled() => {}
                 () = follower.follow(client) => {}
             }
+            // Handlers hold those who hold this informer: with them, none of it would ever be let go.
+            let handlers = std::mem::take(&mut *follower.handlers.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(handlers);
         });
         Self { inner }
     }

@@ -15,6 +15,7 @@ mod dispatch;
 mod handles;
 mod heartbeat;
 mod logs;
+mod mounts;
 mod pod;
 mod probe;
 mod reclaim;
@@ -163,7 +164,13 @@ impl NodeAgent {
             Start { shared: shared.clone(), homes: homes.clone(), handles: handles.clone(), pods, events, found };
         let commands = Dispatcher::spawn(start, &tasks, cancel.clone());
         tasks.spawn(heartbeat::run(shared.clone(), cancel.clone()));
-        tasks.spawn(reclaim::run(shared.clone(), reclaim::Places::Machine(homes), volumes, cancel.clone()));
+        tasks.spawn(reclaim::run(
+            shared.clone(),
+            reclaim::Places::Machine(homes),
+            handles.clone(),
+            volumes,
+            cancel.clone(),
+        ));
         Ok(Self { shared, handles, commands, tasks, cancel })
     }
 

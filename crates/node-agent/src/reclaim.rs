@@ -15,7 +15,8 @@ use meta::{ObjectId, Reason};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::handles::Homes;
+use crate::handles::{Handles, Homes};
+use crate::mounts;
 use crate::shared::Shared;
 use crate::sources::{PROVISIONED_BY, PROVISIONER};
 
@@ -55,6 +56,7 @@ fn is_virtual(volume: &PersistentVolume) -> bool {
 pub(crate) async fn run(
     shared: Arc<Shared>,
     places: Places,
+    handles: Handles,
     volumes: Informer<PersistentVolume>,
     cancel: CancellationToken,
 ) {
@@ -63,7 +65,7 @@ pub(crate) async fn run(
         let mut has_failed = false;
         for volume in volumes.list().into_iter().filter(|volume| wants_removal(volume, |node| places.has(volume, node)))
         {
-            if let Err(why) = remove(&shared, &volume).await {
+            if let Err(why) = remove(&shared, &handles, &volume).await {
                 tracing::warn!(volume = volume.metadata.name, why, "the bytes of a volume are not removed yet");
                 has_failed = true;
             }
@@ -109,10 +111,13 @@ fn is_here(volume: &PersistentVolume, is_here: impl Fn(&str) -> bool) -> bool {
     })
 }
 
-async fn remove(shared: &Shared, volume: &PersistentVolume) -> Result<(), String> {
+async fn remove(shared: &Shared, handles: &Handles, volume: &PersistentVolume) -> Result<(), String> {
     let name = volume.metadata.name.as_deref().unwrap_or_default();
     let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
     if policy == Some("Delete") || meta::mutants::is_on("bytes-go-always") {
+        if let Some(pod) = mounts::user(shared, handles, volume).await? {
+            return Err(format!("pod {pod} ends and still has it mounted"));
+        }
         tracing::info!(volume = name, "removing the bytes of a released volume");
         shared.parts.volumes.delete_data(name).await.map_err(|error| error.sentence())?;
     } else {

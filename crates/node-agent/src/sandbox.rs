@@ -144,6 +144,7 @@ pub(crate) async fn remove(shared: &Shared, uid: &Uid, volumes: bool) -> Result<
     tracing::trace!(pod = %uid, "network removed");
     if volumes {
         shared.parts.volumes.tear_down(uid).await.map_err(|error| error.sentence())?;
+        shared.mounts.end(uid);
         if !shared.is_virtual() {
             // The volumes' folder and that of the pod's own files are one where volumes are on disk.
             remove_folder(&shared.pod_dir(uid)).map_err(|error| format!("remove the pod's own files: {error}"))?;

@@ -11,6 +11,7 @@ use node_core::Settings;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::mounts::Mounts;
 use crate::watches::Watches;
 use crate::{Config, Parts};
 
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) watches: Arc<Watches>,
     pub(crate) machine: MachineFacts,
     pub(crate) reality: Reality,
+    pub(crate) mounts: Mounts,
 }
 
 /// Whether there is a machine behind the node.
@@ -93,7 +95,7 @@ impl Shared {
         let recorder = EventRecorder::start(parts.client.clone(), source, clock.clone(), tasks, cancel.clone());
         let watches = Arc::new(Watches::new(parts.client.clone(), tasks.clone(), cancel.clone()));
         let machine = MachineFacts::read(&config.data_dir);
-        Self { config, parts, clock, recorder, watches, machine, reality: Reality::Machine }
+        Self { config, parts, clock, recorder, watches, machine, reality: Reality::Machine, mounts: Mounts::default() }
     }
 
     pub(crate) fn is_virtual(&self) -> bool {

@@ -193,6 +193,7 @@ pub(crate) async fn resolve_volumes(shared: &Shared, pod: &Pod, sources: &Source
 /// Makes the volumes, and writes down which of them are in use from now on, before any container can write to them: a
 /// folder that is missing later has lost something.
 pub(crate) async fn set_up(shared: &Shared, resolved: &Resolved) -> Result<(), String> {
+    shared.mounts.begin(&resolved.request);
     shared.parts.volumes.set_up(&resolved.request).await.map_err(|error| explain(&error))?;
     for volume in &resolved.unused {
         let patch = json!({"metadata": {

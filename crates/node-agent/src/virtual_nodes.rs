@@ -29,6 +29,7 @@ use volumes::VirtualVolumes;
 use crate::adopt::Inventory;
 use crate::dispatch::{Command, Dispatcher, Start};
 use crate::handles::{Handles, Home, Homes};
+use crate::mounts::Mounts;
 use crate::shared::{MachineFacts, Reality, Shared};
 use crate::streams::Streams;
 use crate::watches::Watches;
@@ -107,6 +108,7 @@ impl VirtualNodes {
             watches: Arc::new(Watches::new(client, tasks.clone(), cancel.clone())),
             machine: MachineFacts::default(),
             reality: Reality::Virtual,
+            mounts: Mounts::default(),
             parts,
             clock,
         });
@@ -121,7 +123,7 @@ impl VirtualNodes {
         };
         let commands = Dispatcher::spawn(start, &tasks, cancel.clone());
         let places = reclaim::Places::Virtual { homes: homes.clone(), machines: config.machines.clone() };
-        tasks.spawn(reclaim::run(common.clone(), places, informers.of(), cancel.clone()));
+        tasks.spawn(reclaim::run(common.clone(), places, handles.clone(), informers.of(), cancel.clone()));
         let fleet = Fleet {
             config,
             common,
@@ -306,6 +308,7 @@ impl Fleet {
             watches: self.common.watches.clone(),
             machine,
             reality: Reality::Virtual,
+            mounts: Mounts::default(),
         };
         Ok(Home { shared: Arc::new(shared), cancel: self.cancel.child_token() })
     }

@@ -161,8 +161,8 @@ fn a_decoded_form_is_made_once_and_shared_by_all_readers() {
         let store = open(&MemoryDisk::default());
         put(&store, "a", "1").await;
         let read = || store.get(b"a", At::Latest).unwrap().unwrap();
-        let first = read().companion(|| "decoded".to_owned());
-        let second = read().companion(|| unreachable!("decoded once while somebody holds it"));
+        let first = read().companion(|_| "decoded".to_owned());
+        let second = read().companion(|_| unreachable!("decoded once while somebody holds it"));
         assert!(std::sync::Arc::ptr_eq(&first, &second));
     });
 }

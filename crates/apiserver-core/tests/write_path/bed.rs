@@ -61,7 +61,7 @@ pub(crate) fn yaml(text: &str) -> Value {
 
 /// RFC 7386, so that a case can say only what is different.
 pub(crate) fn merged(base: &Value, patch: &Value) -> Value {
-    apiserver_core::patch::merge_patch(base.clone(), patch)
+    apiserver_core::patch::merge_patch(base, patch)
 }
 
 /// A manifest and a change to it, both YAML.

@@ -98,6 +98,11 @@ fn edit(spec: &mut Value, dice: &mut Dice) -> String {
     }
 }
 
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
 async fn walk(seed: u64, policy: &str) {
     let bed = Bed::start().await;
     let mut first = set(3, "v0", true);
@@ -127,6 +132,12 @@ async fn walk(seed: u64, policy: &str) {
         assert_eq!(done, wanted, "seed {seed}: {edited}");
         // And then nothing more: the set is as its status says, and a look at it foresees nothing.
         let replicas = after["spec"]["replicas"].as_u64().unwrap();
+        // The pods first: a status may lag behind them and still show the right numbers.
+        bed.until(PODS, "the pods settle", |pods| {
+            let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null() && is_ready(pod);
+            pods.len() as u64 == replicas && pods.iter().filter(stays).count() == pods.len()
+        })
+        .await;
         bed.until(STATEFUL_SETS, "the set settles", |sets| {
             let status = &sets[0]["status"];
             status["observedGeneration"] == sets[0]["metadata"]["generation"]
