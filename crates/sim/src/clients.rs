@@ -136,7 +136,7 @@ impl Person {
                 self.patch(resources::PODS, &slot(*set, *ordinal), patch).await
             }
             Act::Unname { set, ordinal } => {
-                let patch = json!({"metadata": {"labels": {"apps.kubernetes.io/pod-index": null}}});
+                let patch = json!({"metadata": {"labels": {"statefulset.kubernetes.io/pod-name": null}}});
                 self.patch(resources::PODS, &slot(*set, *ordinal), patch).await
             }
             Act::DeleteClaim { set, ordinal } => {
@@ -326,7 +326,7 @@ impl Person {
         let id = ObjectId::namespaced(resources::STATEFUL_SETS, NAMESPACE, &name(set));
         let spec = match edit {
             Edit::Scale(replicas) => json!({"replicas": replicas}),
-            Edit::Roll(_) | Edit::Break => {
+            Edit::Roll(_) | Edit::Break | Edit::Crowd => {
                 let found = self.insist(|client| {
                     let id = id.clone();
                     async move { client.get(&id).await }
@@ -336,9 +336,13 @@ impl Person {
                 let stubborn = found.tree()["metadata"]["labels"]["stubborn"] == "true";
                 old["image"] = match edit {
                     Edit::Roll(version) => container(version, stubborn)["image"].clone(),
+                    Edit::Crowd => old["image"].clone(),
                     _ => json!("missing:v1"),
                 };
-                json!({"template": {"spec": {"containers": [old]}}})
+                let is_crowd = edit == Edit::Crowd;
+                old["resources"] = if is_crowd { json!({"requests": {"cpu": "4k"}}) } else { json!({}) };
+                let node = if is_crowd { json!("n1") } else { Value::Null };
+                json!({"template": {"spec": {"nodeName": node, "containers": [old]}}})
             }
             Edit::Strategy(wanted) => json!({"updateStrategy": strategy(wanted)}),
             Edit::Retention(deleted, scaled) => {

@@ -44,7 +44,7 @@ impl Scenario {
         let numbered = steps.into_iter().enumerate();
         let steps = numbered.map(|(number, (at, act))| Step { number, at: Duration::from_millis(at), act }).collect();
         let is_on_disk = drawn.kinds.iter().any(|kind| Fault::NAMES[*kind] == "power cut") || seed.is_multiple_of(8);
-        Self { seed, nodes, temper, is_on_disk, mutant: None, steps }
+        Self { seed, story: None, nodes, temper, is_on_disk, mutant: None, steps }
     }
 }
 

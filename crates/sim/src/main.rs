@@ -87,8 +87,7 @@ fn one(cli: &Cli) -> ExitCode {
     if cli.trace {
         outcome.lines.iter().for_each(|line| println!("{line}"));
     }
-    let name = cli.story.as_ref().map_or_else(|| format!("seed {}", cli.seed), |story| format!("story {story}"));
-    println!("{name}: trace {:016x}, {} commits", outcome.hash, outcome.commits);
+    println!("{}: trace {:016x}, {} commits", scenario.name(), outcome.hash, outcome.commits);
     let differ = outcome.lines.iter().zip(&again.lines).find(|(a, b)| a != b);
     if outcome.hash != again.hash {
         println!("the second run differs ({:016x}), first here: {differ:?}", again.hash);
@@ -141,12 +140,13 @@ fn hunt(cli: &Cli) -> ExitCode {
 
 fn many(cli: &Cli) -> ExitCode {
     let began = Instant::now();
-    let plan = Plan { seed: cli.seed, seeds: cli.seeds, jobs: cli.jobs, failures_max: cli.failures };
+    let plan =
+        Plan { seed: cli.seed, seeds: cli.seeds, jobs: cli.jobs, failures_max: cli.failures, stories: cli.seeds > 1 };
     let summary = replay::play(plan, &|done, failure| {
         if let Some(failure) = failure {
             println!("{}", failure.tell());
         }
-        if done.is_multiple_of(100) {
+        if done > 0 && done.is_multiple_of(50) {
             eprintln!("{done} of {} seeds, {:.0} s", cli.seeds, began.elapsed().as_secs_f64());
         }
     });

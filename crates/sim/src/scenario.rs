@@ -11,6 +11,8 @@ use crate::weather::Mishap;
 pub struct Scenario {
     /// The seed it was drawn from; it also decides all small things.
     pub seed: u64,
+    /// The story that it tells, if it was not drawn.
+    pub story: Option<&'static str>,
     /// Number of nodes.
     pub nodes: usize,
     /// How containers behave.
@@ -84,7 +86,7 @@ pub enum Act {
         /// Which ordinal.
         ordinal: u32,
     },
-    /// A client takes away the label that says which ordinal a pod has.
+    /// A client takes away the label that says which pod a pod is.
     Unname {
         /// Of which set.
         set: usize,
@@ -217,6 +219,8 @@ pub enum Edit {
     Roll(u32),
     /// A template whose image does not exist.
     Break,
+    /// A template that names its node and asks for more than that has: the node turns its pods away.
+    Crowd,
     /// The strategy.
     Strategy(Strategy),
     /// The retention of claims.
@@ -359,11 +363,12 @@ impl Fault {
 
 impl Act {
     /// Names of all acts of clients, as in tables.
-    pub const NAMES: [&'static str; 22] = [
+    pub const NAMES: [&'static str; 23] = [
         "create set",
         "scale",
         "roll",
         "break template",
+        "crowd",
         "edit strategy",
         "edit retention",
         "edit minReadySeconds",
@@ -392,6 +397,7 @@ impl Act {
                 Edit::Scale(_) => "scale",
                 Edit::Roll(_) => "roll",
                 Edit::Break => "break template",
+                Edit::Crowd => "crowd",
                 Edit::Strategy(_) => "edit strategy",
                 Edit::Retention(..) => "edit retention",
                 Edit::MinReady(_) => "edit minReadySeconds",
@@ -423,6 +429,11 @@ impl fmt::Display for Step {
 }
 
 impl Scenario {
+    /// Its name, as commands take it.
+    pub fn name(&self) -> String {
+        self.story.map_or_else(|| format!("seed {}", self.seed), |story| format!("story {story}"))
+    }
+
     /// The same script without some steps.
     pub fn without(&self, left_out: &[usize]) -> Self {
         let mut copy = self.clone();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::scenario::{Act, Cascade, Edit, Fault, Scenario, SetSpec, Step, Strategy, Temper};
+use crate::weather::Mishap;
 
 /// A script by name.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +16,7 @@ pub struct Story {
 }
 
 /// All of them.
-pub const ALL: [Story; 14] = [
+pub const ALL: [Story; 19] = [
     Story {
         name: "foreground",
         what: "a Parallel set whose pods take long to stop is deleted in the foreground",
@@ -69,6 +70,23 @@ pub const ALL: [Story; 14] = [
         what: "a broken template, one that works again, and the annotations that heal and roll back",
         acts: bad_revision,
     },
+    Story { name: "race", what: "many clients edit one set at once while its controller writes", acts: race },
+    Story {
+        name: "scaled-away",
+        what: "a set whose claims stay with it and go only with itself is scaled down and up",
+        acts: scaled_away,
+    },
+    Story {
+        name: "regret",
+        what: "an ordered set whose claims go with its slots is scaled down and up again while nobody looks",
+        acts: regret,
+    },
+    Story {
+        name: "rollback-refused",
+        what: "a set that rolls back by itself while its controller's requests are refused now and then",
+        acts: rollback_refused,
+    },
+    Story { name: "crowd", what: "a template whose pods their node turns away, and one that it takes", acts: crowd },
     Story { name: "wholly-full", what: "the store's disk is full while sets come and go", acts: wholly_full },
 ];
 
@@ -84,7 +102,7 @@ impl Story {
         let steps = acts.map(|(number, (secs, act))| Step { number, at: Duration::from_secs(secs), act }).collect();
         let temper =
             Temper { crash_permille: 0, flap_permille: 0, start_millis_max: 300, stop_millis_max: 3000, probes_max: 1 };
-        Scenario { seed: 0, nodes: 1, temper, is_on_disk: false, mutant: None, steps }
+        Scenario { seed: 0, story: Some(self.name), nodes: 1, temper, is_on_disk: false, mutant: None, steps }
     }
 }
 
@@ -235,6 +253,39 @@ fn bad_revision() -> Vec<(u64, Act)> {
         (40, edit(Edit::Break)),
         (150, edit(Edit::Roll(3))),
     ]
+}
+
+fn scaled_away() -> Vec<(u64, Act)> {
+    vec![
+        (0, Act::Create(SetSpec { claims: Some((true, false)), ..set(3) })),
+        (20, edit(Edit::Scale(1))),
+        (40, edit(Edit::Scale(2))),
+    ]
+}
+
+fn race() -> Vec<(u64, Act)> {
+    let edits = (1..=24).map(|number| (20, edit(Edit::MinReady(number % 5))));
+    let first = [(0, Act::Create(SetSpec { parallel: true, ..set(4) }))];
+    first.into_iter().chain(edits).collect()
+}
+
+fn regret() -> Vec<(u64, Act)> {
+    vec![
+        (0, Act::Create(SetSpec { claims: Some((false, true)), stubborn: true, ..set(3) })),
+        (20, edit(Edit::Scale(2))),
+        (21, Act::Fault(Fault::Pause { part: controllers(), millis: 12_000 })),
+        (29, edit(Edit::Scale(3))),
+        (40, Act::Follow { resource: "pods", secs: 1 }),
+    ]
+}
+
+fn rollback_refused() -> Vec<(u64, Act)> {
+    let refused = |permille| Fault::Squall { part: controllers(), mishap: Mishap::Refused, permille, millis: 20_000 };
+    vec![(0, Act::Create(SetSpec { heals: true, ..set(3) })), (15, edit(Edit::Break)), (40, Act::Fault(refused(600)))]
+}
+
+fn crowd() -> Vec<(u64, Act)> {
+    vec![(0, Act::Create(SetSpec { parallel: true, ..set(3) })), (15, edit(Edit::Crowd)), (50, edit(Edit::Roll(2)))]
 }
 
 fn wholly_full() -> Vec<(u64, Act)> {

@@ -132,7 +132,10 @@ impl Court {
             found.extend(watches::listed(&self.history, call, list));
         }
         match answer {
-            Ok(Answer::Object(object)) => self.identity.answered(call, &object.uid().0),
+            Ok(Answer::Object(object)) => {
+                self.identity.answered(call, &object.uid().0);
+                found.extend(self.order.idle(call, ticket.revision, object));
+            }
             Ok(Answer::List(_) | Answer::Stream | Answer::Done) => {}
             Err(status) => found.extend(self.order.refused(call, &self.history, status)),
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use client::Object;
 use meta::Status;
 use serde_json::Value;
 use store_core::EventKind;
@@ -244,6 +245,16 @@ impl Order {
                 "S6",
                 format!("{call}, which it made itself and was told so: it acts on less than it wrote"),
             )];
+        }
+        Found::new()
+    }
+
+    /// A write of the set controller was done: where nothing fails, each changes something (B13).
+    pub fn idle(&self, call: &Call, from: u64, object: &Object) -> Found {
+        let is_status = call.verb == Verb::Patch && call.subresource == "status";
+        let is_ours = is_status && call.user.ends_with(":statefulset-controller");
+        if self.is_calm && is_ours && object.resource_version.0 <= from {
+            return vec![("L2", format!("{call} changes nothing"))];
         }
         Found::new()
     }
