@@ -4,7 +4,7 @@ use anyhow::Result;
 use conformance::{Kubectl, TestImage, Tools, build_image, say};
 
 use crate::build::{self, Profile, cargo, stream};
-use crate::{spelling, supply, tidy};
+use crate::{sim, spelling, supply, tidy};
 
 /// Arguments of `ci`.
 #[derive(clap::Args)]
@@ -16,6 +16,9 @@ pub struct Args {
 
 /// Nothing here is published: a crate's page may lead to its private modules.
 const RUSTDOC: &str = "--deny warnings --allow rustdoc::private_intra_doc_links";
+
+/// Seeds of the simulator that every change has to live through.
+const SEEDS: u64 = 500;
 
 /// Runs everything; stops at the first failure.
 ///
@@ -33,6 +36,8 @@ pub fn run(args: &Args) -> Result<()> {
     say("tests");
     Tools::install_packages(&["busybox-static", "docker-registry", "skopeo"])?;
     stream(cargo().args(["test", "--workspace", "--exclude", "conformance", "--quiet"]))?;
+    say(&format!("the simulator: {SEEDS} seeds, each twice"));
+    sim::play(SEEDS)?;
     if !args.without_scenarios {
         scenarios()?;
     }

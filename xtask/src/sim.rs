@@ -1,7 +1,9 @@
 //! `cargo xtask sim`: whole clusters by seed, with faults, judged; see `crates/sim`.
 
+use std::process::Command;
+
 use anyhow::Result;
-use conformance::say;
+use conformance::{root_folder, say};
 
 use crate::build::{self, cargo, stream};
 
@@ -20,10 +22,13 @@ pub struct Args {
     /// Print the whole trace of the one seed
     #[arg(long)]
     trace: bool,
+    /// Play one story, a script written by hand, instead of a seed
+    #[arg(long)]
+    story: Option<String>,
     /// Switch a known bug on
     #[arg(long)]
     mutant: Option<String>,
-    /// Re-create every known bug in turn and say which seed kills it
+    /// Re-create every known bug in turn, say what kills it, and write docs/mutants.md
     #[arg(long)]
     mutants: bool,
     /// Threads side by side
@@ -34,18 +39,15 @@ pub struct Args {
     coverage: bool,
 }
 
-/// Builds the simulator, optimised, and plays.
+/// Builds the simulator and plays.
 ///
 /// # Errors
 /// If a seed breaks a promise; what and how to replay it was printed then.
 pub fn run(args: &Args) -> Result<()> {
-    build::install_packages()?;
-    say("building the simulator (release; the first time takes some minutes)");
-    stream(cargo().args(["build", "--quiet", "--release", "--package", "sim"]))?;
-    let mut command = std::process::Command::new(build::target_folder().join("release/sim"));
+    let mut command = simulator()?;
     command.args(["--seeds", &args.seeds.to_string(), "--seed", &args.seed.to_string()]);
     command.args(["--jobs", &args.jobs.to_string()]);
-    for (flag, value) in [("--without", &args.without), ("--mutant", &args.mutant)] {
+    for (flag, value) in [("--without", &args.without), ("--mutant", &args.mutant), ("--story", &args.story)] {
         if let Some(value) = value {
             command.args([flag, value]);
         }
@@ -55,5 +57,24 @@ pub fn run(args: &Args) -> Result<()> {
             command.arg(flag);
         }
     }
+    if args.mutants {
+        command.arg("--page").arg(root_folder().join("docs/mutants.md"));
+    }
     stream(&mut command)
+}
+
+/// Plays the first seeds, for CI.
+///
+/// # Errors
+/// As [`run`].
+pub fn play(seeds: u64) -> Result<()> {
+    stream(simulator()?.args(["--seeds", &seeds.to_string()]))
+}
+
+/// The simulator, built with the profile of the tests: it is optimised, and its assertions are on.
+fn simulator() -> Result<Command> {
+    build::install_packages()?;
+    say("building the simulator");
+    stream(cargo().args(["build", "--quiet", "--package", "sim"]))?;
+    Ok(Command::new(build::target_folder().join("debug/sim")))
 }

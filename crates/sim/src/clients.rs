@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::resources;
-use client::{Client, Collection, DeleteOptions, Patch, Propagation, Selection, WriteOptions};
+use client::{Client, Collection, DeleteOptions, Object, Patch, Propagation, Selection, WriteOptions};
 use futures::StreamExt;
 use meta::{ObjectId, Reason, ResourceId, Status};
 use serde_json::{Value, json};
@@ -15,10 +15,17 @@ use crate::scenario::{Act, Cascade, Edit, SetSpec, Strategy};
 pub const NAMESPACE: &str = "default";
 /// Times a client tries a request that nobody answered.
 const ATTEMPTS_MAX: u32 = 4;
+/// Times a client tries to use a name that is not free yet.
+const RECREATIONS_MAX: u32 = 20;
 
 /// Name of a set.
 pub fn name(set: usize) -> String {
     format!("s{set}")
+}
+
+/// Name of the pod in a slot.
+fn slot(set: usize, ordinal: u32) -> String {
+    format!("{}-{ordinal}", name(set))
 }
 
 fn container(version: u32, stubborn: bool) -> Value {
@@ -118,31 +125,148 @@ impl Person {
         match act {
             Act::Create(spec) => self.create(spec).await,
             Act::Edit { set, edit } => self.edit(*set, *edit).await,
-            Act::DeleteSet { set, cascade } => {
-                let propagation = Some(match cascade {
-                    Cascade::Orphan => Propagation::Orphan,
-                    Cascade::Background => Propagation::Background,
-                    Cascade::Foreground => Propagation::Foreground,
-                });
-                let options = DeleteOptions { propagation, ..DeleteOptions::default() };
-                self.delete(resources::STATEFUL_SETS, &name(*set), options).await
-            }
+            Act::DeleteSet { set, cascade } => self.delete_set(*set, *cascade).await,
             Act::DeletePod { set, ordinal, force } => {
                 let grace_period_secs = force.then_some(0);
                 let options = DeleteOptions { grace_period_secs, ..DeleteOptions::default() };
-                self.delete(resources::PODS, &format!("{}-{ordinal}", name(*set)), options).await
+                self.delete(resources::PODS, &slot(*set, *ordinal), options).await
             }
             Act::Estrange { set, ordinal } => {
                 let patch = json!({"metadata": {"labels": {"app": "nobody"}}});
-                self.patch(resources::PODS, &format!("{}-{ordinal}", name(*set)), patch).await
+                self.patch(resources::PODS, &slot(*set, *ordinal), patch).await
+            }
+            Act::Unname { set, ordinal } => {
+                let patch = json!({"metadata": {"labels": {"statefulset.kubernetes.io/pod-name": null}}});
+                self.patch(resources::PODS, &slot(*set, *ordinal), patch).await
             }
             Act::DeleteClaim { set, ordinal } => {
                 let claim = format!("data-{}-{ordinal}", name(*set));
                 self.delete(resources::PERSISTENT_VOLUME_CLAIMS, &claim, DeleteOptions::default()).await
             }
             Act::DeleteRevision { set } => self.delete_revision(*set).await,
+            Act::Recreate { spec, cascade } => self.recreate(spec, *cascade).await,
+            Act::Intrude { set, ordinal, is_selected } => {
+                self.intrude(&name(*set), &slot(*set, *ordinal), *is_selected).await
+            }
+            Act::DeleteAsSeen { set, ordinal, secs } => self.delete_as_seen(&slot(*set, *ordinal), *secs).await,
+            Act::KeepVolume { set, ordinal } => {
+                let keep = json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}});
+                for volume in self.volumes(*set, *ordinal).await? {
+                    let (id, keep) = (ObjectId::cluster(resources::PERSISTENT_VOLUMES, volume.name()), keep.clone());
+                    self.client.patch(&id, None, Patch::Merge(keep), &WriteOptions::default()).await?;
+                }
+                Ok(())
+            }
+            Act::DeleteVolume { set, ordinal } => {
+                for volume in self.volumes(*set, *ordinal).await? {
+                    let id = ObjectId::cluster(resources::PERSISTENT_VOLUMES, volume.name());
+                    self.client.delete(&id, &DeleteOptions::default()).await?;
+                }
+                Ok(())
+            }
+            Act::Budget { set, unavailable_max } => self.budget(&name(*set), *unavailable_max).await,
+            Act::Evict { set, ordinal } => self.evict(&slot(*set, *ordinal)).await,
             Act::Follow { resource, secs } => self.follow(resource, *secs).await,
             Act::Fault(_) => Ok(()),
+        }
+    }
+
+    async fn delete_set(&self, set: usize, cascade: Cascade) -> Result<(), Status> {
+        let propagation = Some(match cascade {
+            Cascade::Orphan => Propagation::Orphan,
+            Cascade::Background => Propagation::Background,
+            Cascade::Foreground => Propagation::Foreground,
+        });
+        let options = DeleteOptions { propagation, ..DeleteOptions::default() };
+        self.delete(resources::STATEFUL_SETS, &name(set), options).await
+    }
+
+    /// Deletes a set and creates another one as soon as the name is free.
+    async fn recreate(&self, spec: &SetSpec, cascade: Cascade) -> Result<(), Status> {
+        let _if_there = self.delete_set(spec.set, cascade).await;
+        for _ in 0..RECREATIONS_MAX {
+            match self.create(spec).await {
+                Err(status) if status.is_already_exists() => tokio::time::sleep(Duration::from_millis(700)).await,
+                answer => return answer,
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a pod where a set wants its own: one that the set does not select, or one that it does and that belongs to
+    /// something else.
+    async fn intrude(&self, set: &str, pod: &str, is_selected: bool) -> Result<(), Status> {
+        let mut metadata = json!({
+            "name": pod, "namespace": NAMESPACE, "labels": {"app": "nobody", "stranger": "true"},
+        });
+        if is_selected {
+            let target = Collection::in_namespace(resources::CONFIG_MAPS, NAMESPACE);
+            let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": pod}});
+            let keeper = self.client.create(&target, None, body, &WriteOptions::default()).await?;
+            metadata["labels"]["app"] = json!(set);
+            metadata["ownerReferences"] = json!([{
+                "apiVersion": "v1", "kind": "ConfigMap", "name": pod, "uid": keeper.uid().0, "controller": true,
+            }]);
+        }
+        let body = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+            "spec": {
+                "terminationGracePeriodSeconds": 2,
+                "automountServiceAccountToken": false,
+                "containers": [container(1, false)],
+            },
+        });
+        let target = Collection::in_namespace(resources::PODS, NAMESPACE);
+        self.client.create(&target, None, body, &WriteOptions::default()).await.map(drop)
+    }
+
+    /// Looks at a pod, and deletes after a while that incarnation and no other.
+    async fn delete_as_seen(&self, pod: &str, secs: u64) -> Result<(), Status> {
+        let seen = self.client.get(&ObjectId::namespaced(resources::PODS, NAMESPACE, pod)).await?;
+        tokio::time::sleep(Duration::from_secs(secs)).await;
+        let options = DeleteOptions { uid: Some(seen.uid()), ..DeleteOptions::default() };
+        self.delete(resources::PODS, pod, options).await
+    }
+
+    /// The volumes that belong, or belonged, to the claim of a slot.
+    async fn volumes(&self, set: usize, ordinal: u32) -> Result<Vec<Arc<Object>>, Status> {
+        let claim = format!("data-{}", slot(set, ordinal));
+        let target = Collection::all(resources::PERSISTENT_VOLUMES);
+        let all = self.client.list(&target, &Selection::default()).await?;
+        Ok(all.items.into_iter().filter(|volume| volume.tree()["spec"]["claimRef"]["name"] == *claim).collect())
+    }
+
+    async fn budget(&self, set: &str, unavailable_max: u32) -> Result<(), Status> {
+        let spec = json!({"maxUnavailable": unavailable_max, "selector": {"matchLabels": {"app": set}}});
+        let body = json!({
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": set, "namespace": NAMESPACE}, "spec": spec,
+        });
+        let target = Collection::in_namespace(resources::POD_DISRUPTION_BUDGETS, NAMESPACE);
+        match self.client.create(&target, None, body, &WriteOptions::default()).await {
+            Err(status) if status.is_already_exists() => {
+                self.patch(resources::POD_DISRUPTION_BUDGETS, set, json!({"spec": spec})).await
+            }
+            answer => answer.map(drop),
+        }
+    }
+
+    /// Asks for an eviction, as a drain does: again while the budget does not allow it.
+    async fn evict(&self, pod: &str) -> Result<(), Status> {
+        let body = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE},
+        });
+        let target = Collection::in_namespace(resources::PODS, NAMESPACE);
+        let mut attempts = 1;
+        loop {
+            let answer = self.client.create(&target, Some("eviction"), body.clone(), &WriteOptions::default()).await;
+            match answer {
+                Err(status) if status.code == 429 && attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
+                answer => return answer.map(drop),
+            }
         }
     }
 
@@ -202,7 +326,7 @@ impl Person {
         let id = ObjectId::namespaced(resources::STATEFUL_SETS, NAMESPACE, &name(set));
         let spec = match edit {
             Edit::Scale(replicas) => json!({"replicas": replicas}),
-            Edit::Roll(_) | Edit::Break => {
+            Edit::Roll(_) | Edit::Break | Edit::Crowd => {
                 let found = self.insist(|client| {
                     let id = id.clone();
                     async move { client.get(&id).await }
@@ -212,9 +336,13 @@ impl Person {
                 let stubborn = found.tree()["metadata"]["labels"]["stubborn"] == "true";
                 old["image"] = match edit {
                     Edit::Roll(version) => container(version, stubborn)["image"].clone(),
+                    Edit::Crowd => old["image"].clone(),
                     _ => json!("missing:v1"),
                 };
-                json!({"template": {"spec": {"containers": [old]}}})
+                let is_crowd = edit == Edit::Crowd;
+                old["resources"] = if is_crowd { json!({"requests": {"cpu": "4k"}}) } else { json!({}) };
+                let node = if is_crowd { json!("n1") } else { Value::Null };
+                json!({"template": {"spec": {"nodeName": node, "containers": [old]}}})
             }
             Edit::Strategy(wanted) => json!({"updateStrategy": strategy(wanted)}),
             Edit::Retention(deleted, scaled) => {

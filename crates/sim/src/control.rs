@@ -15,10 +15,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::disk::Disk;
 use crate::ground::Ground;
+use crate::oracle::watches::ReaderJudge;
 use crate::rng::Rng;
 
 /// Longest time a flush takes, in microseconds.
 const FLUSH_MICROS_MAX: u64 = 3_000;
+/// Commits of one run; the busiest that is right makes a third of them.
+const COMMITS_MAX: usize = 6_000;
+/// What the slow reader reads.
+const READ_KIND: &str = "/registry/core/pods/";
+/// Longest pause of the slow reader, and how much it takes at once.
+const READ_MILLIS_MAX: u64 = 6_000;
+const READ_EVENTS_MAX: usize = 4;
 
 /// One incarnation of the API server with its store.
 pub struct Server {
@@ -70,6 +78,8 @@ impl Server {
         let rng = Mutex::new(Rng::of(ground.seed, &format!("disk/{}", store.revision().0)));
         let writing = write(Arc::clone(ground), store.clone(), writer, disk.clone(), rng);
         tasks.spawn(gone.clone().run_until_cancelled_owned(writing));
+        let reader = Rng::of(ground.seed, &format!("reader/{}", store.revision().0));
+        tasks.spawn(gone.clone().run_until_cancelled_owned(read(Arc::clone(ground), store.clone(), reader)));
         let config = Config {
             pki: authority(),
             service_range: "10.96.0.0/16".parse().expect("a range"),
@@ -148,6 +158,31 @@ async fn write(ground: Arc<Ground>, store: Store, mut writer: Writer, disk: Disk
     }
 }
 
+/// Reads the store's events more slowly than they come, as a client behind a slow line makes the server do.
+async fn read(ground: Arc<Ground>, store: Store, mut rng: Rng) {
+    loop {
+        let from = store.revision();
+        let Ok(mut watch) = store.watch(&Key::from(READ_KIND), from) else { return };
+        let mut judge = ReaderJudge::new(READ_KIND, from.0);
+        loop {
+            tokio::time::sleep(Duration::from_millis(rng.below(READ_MILLIS_MAX))).await;
+            let found = if rng.chance(400) {
+                let progress = watch.progress();
+                progress.map_or_else(Vec::new, |upto| judge.told(&ground.court(), upto.0))
+            } else {
+                match watch.try_next_batch(READ_EVENTS_MAX) {
+                    Ok(events) => judge.took(&ground.court(), &events),
+                    // History was forgotten: it begins anew.
+                    Err(_) => break,
+                }
+            };
+            ground.violated_all(found);
+        }
+        ground.count("event", "slow reader fell behind");
+        tokio::time::sleep(Duration::from_millis(READ_MILLIS_MAX)).await;
+    }
+}
+
 fn committed(ground: &Ground, event: &Arc<store_core::Event>, last: Revision) -> Revision {
     let revision = event.revision();
     if revision <= last {
@@ -163,6 +198,9 @@ fn committed(ground: &Ground, event: &Arc<store_core::Event>, last: Revision) ->
         ground.told(&reason);
     }
     ground.note(format_args!("    {revision} {:?} {}", event.kind(), event.record.key));
+    if ground.court().history.len() > COMMITS_MAX {
+        ground.violated("L2", format!("{COMMITS_MAX} commits: something goes round in circles"));
+    }
     ground.violated_all(found);
     revision
 }

@@ -49,7 +49,7 @@ pub struct Ground {
     server: Mutex<Option<Arc<Server>>>,
     server_rng: Mutex<Rng>,
     violation: Mutex<Option<Violation>>,
-    incarnations: Mutex<u64>,
+    processes: Mutex<Vec<Arc<Process>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,7 +78,7 @@ impl Ground {
             server: Mutex::default(),
             server_rng: Mutex::new(Rng::of(seed, "server")),
             violation: Mutex::default(),
-            incarnations: Mutex::default(),
+            processes: Mutex::default(),
         })
     }
 
@@ -133,6 +133,19 @@ impl Ground {
         std::mem::replace(&mut *lock(&self.server), server)
     }
 
+    /// Ends every part, and lets go of all that was judged: parts refer to each other and to the ground.
+    pub async fn end(&self) {
+        let server = self.set_server(None);
+        if let Some(server) = server {
+            server.kill().await;
+        }
+        let processes = std::mem::take(&mut *lock(&self.processes));
+        processes.iter().for_each(|process| process.kill());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        *lock(&self.court) = Court::default();
+        *lock(&self.trace) = Trace::new(false);
+    }
+
     /// A number of the API server's chance.
     pub fn server_random(&self) -> u64 {
         lock(&self.server_rng).draw()
@@ -140,12 +153,11 @@ impl Ground {
 
     /// A new process of a name, with a clock that is right.
     pub fn process(&self, name: &str) -> Arc<Process> {
-        let incarnation = {
-            let mut count = lock(&self.incarnations);
-            *count += 1;
-            *count
-        };
-        Process::new(self.seed, name, incarnation, VirtualClock::new(self.begun))
+        let mut processes = lock(&self.processes);
+        let incarnation = processes.len() as u64 + 1;
+        let process = Process::new(self.seed, name, incarnation, VirtualClock::new(self.begun));
+        processes.push(Arc::clone(&process));
+        process
     }
 
     /// Says that a promise was broken. The first one counts.

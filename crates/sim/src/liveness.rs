@@ -137,32 +137,65 @@ pub async fn come_right(
     }
 }
 
-/// The steps that upstream's documentation asks of people: a broken template is corrected and its pods deleted, a
-/// stranger in a slot's place is removed.
+const IMAGE: &str = "/spec/template/spec/containers/0/image";
+const PARTITION: &str = "/spec/updateStrategy/rollingUpdate/partition";
+
+/// What a person has to put right.
+#[derive(Default)]
+struct Repairs {
+    /// Patches of sets, by name.
+    sets: Vec<(String, Value)>,
+    /// Pods to delete.
+    pods: Vec<(String, Uid)>,
+}
+
+/// Whether a pod lacks a claim that its set makes for it: it was adopted, and a pod's volumes cannot be changed.
+fn lacks_claims(history: &History, pod: &State) -> bool {
+    let set = owner(pod).and_then(|uid| history.of_uid(uid));
+    let templates = set.and_then(|set| set.tree()["spec"]["volumeClaimTemplates"].as_array());
+    let volumes = pod.tree()["spec"]["volumes"].as_array();
+    templates.into_iter().flatten().any(|template| {
+        let claim = format!("{}-{}", template["metadata"]["name"].as_str().unwrap_or_default(), pod.name());
+        !volumes.into_iter().flatten().any(|one| one["persistentVolumeClaim"]["claimName"] == *claim)
+    })
+}
+
+/// The steps that upstream's documentation asks of people: a broken template is corrected, a partition that keeps pods
+/// on a broken one is lifted, its pods are deleted; a stranger in a slot's place is removed, and so is an adopted pod
+/// without the set's volumes.
+fn repairs(history: &History) -> Repairs {
+    let is_broken = |tree: &Value, at: &str| tree.pointer(at).is_some_and(|image| image == "missing:v1");
+    let mut repairs = Repairs::default();
+    let mut held: Vec<&str> = Vec::new();
+    for (_, pod) in history.all("/registry/core/pods/").filter(|(_, pod)| !pod.is_terminating()) {
+        let labels = &pod.tree()["metadata"]["labels"];
+        let is_stranger = labels["app"] == "nobody" || labels["stranger"] == "true";
+        let is_broken = is_broken(pod.tree(), "/spec/containers/0/image");
+        held.extend(owner(pod).filter(|_| is_broken));
+        if is_stranger || is_broken || lacks_claims(history, pod) {
+            repairs.pods.push((pod.name().to_owned(), Uid(pod.uid().to_owned())));
+        }
+    }
+    for (_, set) in history.all("/registry/apps/statefulsets/") {
+        let is_held = held.contains(&set.uid()) && set.tree().pointer(PARTITION).is_some_and(|at| *at != 0);
+        let mut patch = Vec::new();
+        if is_broken(set.tree(), IMAGE) {
+            patch.push(json!({"op": "replace", "path": IMAGE, "value": "app:v1"}));
+        }
+        if is_held {
+            patch.push(json!({"op": "replace", "path": PARTITION, "value": 0}));
+        }
+        if !patch.is_empty() {
+            repairs.sets.push((set.name().to_owned(), Value::Array(patch)));
+        }
+    }
+    repairs
+}
+
 async fn repair(ground: &Arc<Ground>, person: &Person) {
-    let (templates, pods) = {
-        let court = ground.court();
-        let broken = |tree: &Value, at: &str| tree.pointer(at).is_some_and(|image| image == "missing:v1");
-        let templates: Vec<String> = court
-            .history
-            .all("/registry/apps/statefulsets/")
-            .filter(|(_, set)| broken(set.tree(), "/spec/template/spec/containers/0/image"))
-            .map(|(_, set)| set.name().to_owned())
-            .collect();
-        let pods: Vec<(String, Uid)> = court
-            .history
-            .all("/registry/core/pods/")
-            .filter(|(_, pod)| !pod.is_terminating())
-            .filter(|(_, pod)| {
-                broken(pod.tree(), "/spec/containers/0/image") || pod.tree()["metadata"]["labels"]["app"] == "nobody"
-            })
-            .map(|(_, pod)| (pod.name().to_owned(), Uid(pod.uid().to_owned())))
-            .collect();
-        (templates, pods)
-    };
-    for set in templates {
+    let Repairs { sets, pods } = repairs(&ground.court().history);
+    for (set, patch) in sets {
         let id = ObjectId::namespaced(api::resources::STATEFUL_SETS, NAMESPACE, &set);
-        let patch = json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "app:v1"}]);
         let _again = person.client().patch(&id, None, Patch::Json(patch), &WriteOptions::default()).await;
     }
     for (name, uid) in pods {

@@ -12,6 +12,7 @@ use sim::mutants;
 use sim::replay::{self, Plan};
 use sim::run::run;
 use sim::scenario::Scenario;
+use sim::stories::{self, Story};
 
 #[derive(Parser)]
 #[command(name = "sim", about = "Plays whole clusters by seed, with faults, and judges them")]
@@ -28,6 +29,12 @@ struct Cli {
     /// Print the whole trace of the first seed
     #[arg(long)]
     trace: bool,
+    /// Play this story instead of a seed
+    #[arg(long)]
+    story: Option<String>,
+    /// Write the page about the known bugs there
+    #[arg(long)]
+    page: Option<std::path::PathBuf>,
     /// Switch a known bug on
     #[arg(long)]
     mutant: Option<String>,
@@ -50,11 +57,23 @@ fn main() -> ExitCode {
     if cli.mutants {
         return hunt(&cli);
     }
-    if cli.trace || !cli.without.is_empty() || cli.mutant.is_some() { one(&cli) } else { many(&cli) }
+    let is_one = cli.trace || !cli.without.is_empty() || cli.mutant.is_some() || cli.story.is_some();
+    if is_one { one(&cli) } else { many(&cli) }
 }
 
 fn one(cli: &Cli) -> ExitCode {
-    let mut scenario = Scenario::of(cli.seed).without(&cli.without);
+    let whole = match &cli.story {
+        None => Scenario::of(cli.seed),
+        Some(name) => {
+            let Some(story) = Story::named(name) else {
+                println!("there is no story {name:?}; these are known:");
+                stories::ALL.iter().for_each(|story| println!("  {}: {}", story.name, story.what));
+                return ExitCode::FAILURE;
+            };
+            story.scenario()
+        }
+    };
+    let mut scenario = whole.without(&cli.without);
     if let Some(name) = &cli.mutant {
         let known = mutants::ALL.iter().find(|mutant| mutant.name == name);
         let Some(known) = known else {
@@ -68,7 +87,7 @@ fn one(cli: &Cli) -> ExitCode {
     if cli.trace {
         outcome.lines.iter().for_each(|line| println!("{line}"));
     }
-    println!("seed {}: trace {:016x}, {} commits", cli.seed, outcome.hash, outcome.commits);
+    println!("{}: trace {:016x}, {} commits", scenario.name(), outcome.hash, outcome.commits);
     let differ = outcome.lines.iter().zip(&again.lines).find(|(a, b)| a != b);
     if outcome.hash != again.hash {
         println!("the second run differs ({:016x}), first here: {differ:?}", again.hash);
@@ -84,7 +103,7 @@ fn one(cli: &Cli) -> ExitCode {
 }
 
 /// Seeds that a mutant may live through before it counts as alive.
-const SEEDS_MAX: u64 = 200;
+const SEEDS_MAX: u64 = 100;
 
 fn hunt(cli: &Cli) -> ExitCode {
     let next = std::sync::atomic::AtomicUsize::new(0);
@@ -106,6 +125,14 @@ fn hunt(cli: &Cli) -> ExitCode {
     fates.sort_by_key(|(index, _)| *index);
     let fates: Vec<_> = fates.into_iter().map(|(_, fate)| fate).collect();
     print!("{}", mutants::table(&fates));
+    if let Some(path) = &cli.page {
+        let now = meta::Timestamp::now().to_string();
+        let day = now.split('T').next().unwrap_or_default();
+        if let Err(error) = std::fs::write(path, mutants::page(&fates, day, cli.seeds.max(SEEDS_MAX))) {
+            println!("{}: {error}", path.display());
+            return ExitCode::FAILURE;
+        }
+    }
     let alive = fates.iter().filter(|fate| fate.killed.is_none()).count();
     println!("{} of {} killed", fates.len() - alive, fates.len());
     if alive == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -113,12 +140,13 @@ fn hunt(cli: &Cli) -> ExitCode {
 
 fn many(cli: &Cli) -> ExitCode {
     let began = Instant::now();
-    let plan = Plan { seed: cli.seed, seeds: cli.seeds, jobs: cli.jobs, failures_max: cli.failures };
+    let plan =
+        Plan { seed: cli.seed, seeds: cli.seeds, jobs: cli.jobs, failures_max: cli.failures, stories: cli.seeds > 1 };
     let summary = replay::play(plan, &|done, failure| {
         if let Some(failure) = failure {
             println!("{}", failure.tell());
         }
-        if done.is_multiple_of(100) {
+        if done > 0 && done.is_multiple_of(50) {
             eprintln!("{done} of {} seeds, {:.0} s", cli.seeds, began.elapsed().as_secs_f64());
         }
     });

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::run::run;
 use crate::scenario::Scenario;
+use crate::stories;
 
 /// A known bug, re-created in our own code.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,7 @@ const fn mutant(name: &'static str, class: &'static str, bug: &'static str) -> M
 }
 
 /// All of them.
-pub const ALL: [Mutant; 41] = [
+pub const ALL: [Mutant; 43] = [
     mutant("next-pod-before-last-is-ready", "C-47", "an ordered set creates the next pod before the last is ready"),
     mutant(
         "min-ready-is-ignored",
@@ -115,38 +116,80 @@ pub const ALL: [Mutant; 41] = [
     mutant("pod-away-from-its-volume", "N-11, S4", "a pod is placed on a node where its volume does not lie"),
     mutant("finalizers-do-not-hold", "S10", "an object is removed though it has finalizers"),
     mutant("preconditions-are-ignored", "B12, S8", "the UID and revision that a deletion names are not compared"),
+    mutant("eviction-charges-nobody", "S11", "an eviction is granted and its budget is not charged"),
+    mutant("eviction-overdraws", "S11", "an eviction is granted though the budget allows none"),
 ];
+
+/// Seeds that are played before the stories are.
+const SEEDS_FIRST: u64 = 20;
+
+/// What breaks a promise with a mutant, and does not without it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Killer {
+    /// A seed.
+    Seed(u64),
+    /// A story, by name.
+    Story(&'static str),
+}
 
 /// What became of one mutant.
 #[derive(Clone, Debug)]
 pub struct Fate {
     /// Which.
     pub mutant: Mutant,
-    /// The seed that killed it and the property that it broke; `None` if it lives.
-    pub killed: Option<(u64, &'static str)>,
+    /// What killed it and the property that it broke; `None` if it lives.
+    pub killed: Option<(Killer, &'static str)>,
     /// Seeds that were played.
     pub played: u64,
 }
 
-/// Plays seeds with a mutant until one breaks a promise.
-pub fn hunt(mutant: Mutant, first_seed: u64, seeds_max: u64) -> Fate {
-    for seed in first_seed..first_seed + seeds_max {
-        let mut scenario = Scenario::of(seed);
-        scenario.mutant = Some(mutant.name);
-        if let Some(violation) = run(&scenario, false).violation {
-            return Fate { mutant, killed: Some((seed, violation.property)), played: seed - first_seed + 1 };
-        }
-    }
-    Fate { mutant, killed: None, played: seeds_max }
+/// The property that a mutant breaks in a script that breaks none without it.
+fn verdict(plain: &Scenario, mutant: Mutant) -> Option<&'static str> {
+    let mutated = Scenario { mutant: Some(mutant.name), ..plain.clone() };
+    let violation = run(&mutated, false).violation?;
+    run(plain, false).violation.is_none().then_some(violation.property)
 }
 
-/// The table of `docs/mutants.md`.
+/// Plays seeds, then all stories, then more seeds with a mutant until one breaks a promise.
+pub fn hunt(mutant: Mutant, first_seed: u64, seeds_max: u64) -> Fate {
+    let first = seeds_max.min(SEEDS_FIRST);
+    let seed = |number: u64| (Killer::Seed(number), Scenario::of(number));
+    let early = (first_seed..first_seed + first).map(seed);
+    let stories = stories::ALL.iter().map(|story| (Killer::Story(story.name), story.scenario()));
+    let late = (first_seed + first..first_seed + seeds_max).map(seed);
+    let mut played = 0;
+    for (killer, plain) in early.chain(stories).chain(late) {
+        played += u64::from(matches!(killer, Killer::Seed(_)));
+        if let Some(property) = verdict(&plain, mutant) {
+            return Fate { mutant, killed: Some((killer, property)), played };
+        }
+    }
+    Fate { mutant, killed: None, played }
+}
+
+/// `docs/mutants.md`, as the hunt of a day leaves it.
+pub fn page(fates: &[Fate], day: &str, seeds_max: u64) -> String {
+    let killed = fates.iter().filter(|fate| fate.killed.is_some()).count();
+    format!(
+        "# Known bugs, and what kills them\n\n\
+         Each is a switch in our own code (`meta::mutants`), on in one run. Written by `cargo xtask sim --mutants`, \
+         on {day}, with at\nmost {seeds_max} seeds and {} stories (`crates/sim/src/stories.rs`) for each: {killed} of \
+         {} are killed. What kills a mutant\nbreaks no promise without it. By hand: `cargo xtask sim --seed N --mutant \
+         NAME`, `cargo xtask sim --story STORY --mutant NAME`.\n\n{}",
+        stories::ALL.len(),
+        fates.len(),
+        table(fates)
+    )
+}
+
+/// Which mutant breaks which property where.
 pub fn table(fates: &[Fate]) -> String {
     let mut text = String::from("| mutant | what is wrong | of | killed by |\n|---|---|---|---|\n");
     for Fate { mutant, killed, played } in fates {
         let by = match killed {
-            Some((seed, property)) => format!("seed {seed}: {property}"),
-            None => format!("alive after {played} seeds"),
+            Some((Killer::Seed(seed), property)) => format!("seed {seed}: {property}"),
+            Some((Killer::Story(story), property)) => format!("story `{story}`: {property}"),
+            None => format!("alive after {played} seeds and all stories"),
         };
         let _ = writeln!(text, "| `{}` | {} | {} | {by} |", mutant.name, mutant.bug, mutant.class);
     }

@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 use crate::coverage::Coverage;
 use crate::run::{Outcome, run};
 use crate::scenario::Scenario;
+use crate::stories::{self, Story};
 
 /// Runs that shortening one failure may take.
 const ATTEMPTS_MAX: usize = 120;
 /// Lines of a trace that a failure is told with.
 const LINES_MAX: usize = 60;
 
-/// A seed that breaks a promise.
+/// A seed or a story that breaks a promise.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Which.
-    pub seed: u64,
+    /// Which script, as the command that replays it names it.
+    pub script: String,
     /// Steps that are not needed for it.
     pub left_out: Vec<usize>,
     /// The run of what is left.
@@ -58,24 +59,30 @@ pub struct Plan {
     pub jobs: usize,
     /// Stop after so many failures.
     pub failures_max: usize,
+    /// Play all stories, too.
+    pub stories: bool,
 }
 
 /// Plays seeds on several threads, each with a runtime of its own.
 pub fn play(plan: Plan, progress: &(dyn Fn(u64, Option<&Failure>) + Sync)) -> Summary {
-    let next = AtomicU64::new(plan.seed);
+    let stories: Vec<Scenario> = stories::ALL.iter().filter(|_| plan.stories).map(Story::scenario).collect();
+    let all = plan.seeds + stories.len() as u64;
+    let next = AtomicU64::new(0);
     let summary = Mutex::new(Summary::default());
     let lock = || summary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     std::thread::scope(|scope| {
         for _ in 0..plan.jobs.max(1) {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= plan.seed + plan.seeds || lock().failures.len() >= plan.failures_max {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= all || lock().failures.len() >= plan.failures_max {
                         return;
                     }
-                    let (outcome, failure) = play_one(seed);
+                    let story = usize::try_from(number).ok().and_then(|number| stories.get(number));
+                    let drawn = || Scenario::of(plan.seed + number - stories.len() as u64);
+                    let (outcome, failure) = play_one(&story.cloned().unwrap_or_else(drawn));
                     let mut all = lock();
-                    all.seeds += 1;
+                    all.seeds += u64::from(story.is_none());
                     all.commits += outcome.commits as u64;
                     all.faults += outcome.coverage.total("fault");
                     all.settled_secs_max = all.settled_secs_max.max(outcome.settled_after_secs);
@@ -89,20 +96,19 @@ pub fn play(plan: Plan, progress: &(dyn Fn(u64, Option<&Failure>) + Sync)) -> Su
     summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn play_one(seed: u64) -> (Outcome, Option<Failure>) {
-    let scenario = Scenario::of(seed);
-    let (one, two) = (run(&scenario, false), run(&scenario, false));
+fn play_one(scenario: &Scenario) -> (Outcome, Option<Failure>) {
+    let (one, two) = (run(scenario, false), run(scenario, false));
     if one.hash != two.hash {
         let what = format!("{:016x} and then {:016x}", one.hash, two.hash);
-        let failure = failure(&scenario, Vec::new(), run(&scenario, true), "REPLAY", what);
+        let failure = failure(scenario, Vec::new(), run(scenario, true), "REPLAY", what);
         return (one, Some(failure));
     }
     let failure = one.violation.as_ref().map(|violation| {
-        let left_out = shorten(&scenario, violation.property);
+        let left_out = shorten(scenario, violation.property);
         let outcome = run(&scenario.without(&left_out), true);
         let what =
             outcome.violation.as_ref().map_or_else(|| violation.what.clone(), |violation| violation.what.clone());
-        failure(&scenario, left_out, outcome, violation.property, what)
+        failure(scenario, left_out, outcome, violation.property, what)
     });
     (one, failure)
 }
@@ -115,7 +121,7 @@ fn failure(
     what: String,
 ) -> Failure {
     let steps = scenario.without(&left_out).steps.iter().map(ToString::to_string).collect();
-    Failure { seed: scenario.seed, left_out, outcome, property, what, steps }
+    Failure { script: scenario.name(), left_out, outcome, property, what, steps }
 }
 
 /// Leaves out steps, many at once first, as long as the same property breaks; returns those left out.
@@ -153,13 +159,13 @@ impl Failure {
     pub fn command(&self) -> String {
         let without: Vec<String> = self.left_out.iter().map(ToString::to_string).collect();
         let without = if without.is_empty() { String::new() } else { format!(" --without {}", without.join(",")) };
-        format!("cargo xtask sim --seed {}{without} --trace", self.seed)
+        format!("cargo xtask sim --{}{without} --trace", self.script)
     }
 
     /// It, for people: the property in words, the steps that are left, the end of the trace, the command.
     pub fn tell(&self) -> String {
         let mut text =
-            format!("seed {} breaks {}: {}\n", self.seed, self.property, crate::oracle::in_words(self.property));
+            format!("{} breaks {}: {}\n", self.script, self.property, crate::oracle::in_words(self.property));
         text.push_str(&format!("  {}\n", self.what));
         text.push_str("  what it takes:\n");
         for step in &self.steps {

@@ -74,7 +74,7 @@ async fn play(scenario: &Scenario, keep_lines: bool, ears: &ears::Ears) -> Outco
     let settled_after_secs = settled.unwrap_or_default().as_secs_f64();
     let outcome =
         Outcome { hash, entries, commits, settled_after_secs, violation: ground.violation(), coverage, lines };
-    drop(ground.set_server(None));
+    ground.end().await;
     outcome
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use container_runtime::{
@@ -20,6 +21,9 @@ use volumes::{BindRequest, FileSet, FsGroup, MemoryVolumes, PodVolumes, SizeEnfo
 use crate::ground::Ground;
 use crate::oracle::identity::Deed;
 use crate::process::Process;
+
+/// Longest time that processes take to die when they are killed.
+const DEATH_MILLIS_MAX: u64 = 300;
 
 /// What a node has that outlives its agents.
 #[derive(Clone)]
@@ -101,7 +105,12 @@ impl Runtime for Guarded {
     }
 
     async fn kill_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
-        self.act(Some(Deed::KillSandbox { pod }), self.machine.runtime.kill_sandbox(pod)).await
+        let killing = async {
+            // Processes take a moment to die.
+            tokio::time::sleep(Duration::from_millis(self.process.rng(|rng| rng.below(DEATH_MILLIS_MAX)))).await;
+            self.machine.runtime.kill_sandbox(pod).await
+        };
+        self.act(Some(Deed::KillSandbox { pod }), killing).await
     }
 
     async fn remove_container(&self, pod: &Uid, container: &ContainerId) -> Result<(), RuntimeError> {
@@ -204,7 +213,7 @@ impl Images for Guarded {
 
     async fn pull(&self, name: &str, auths: &BTreeMap<String, RegistryAuth>) -> Result<Image, ImageError> {
         let pulling = async {
-            tokio::time::sleep(std::time::Duration::from_millis(self.process.rng(|rng| rng.below(3000)))).await;
+            tokio::time::sleep(Duration::from_millis(self.process.rng(|rng| rng.below(3000)))).await;
             self.machine.images.pull(name, auths).await
         };
         self.process.living(pulling).await

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::control::Server;
 use crate::ground::Ground;
+use crate::oracle::order::Made;
 use crate::oracle::watches::WatchJudge;
 use crate::process::Process;
 use crate::weather::Mishap;
@@ -168,7 +169,12 @@ impl Wire {
         T: Shown + Send + 'static,
         F: Fn(Arc<dyn Client>) -> BoxFuture<'static, Result<T, Status>> + Send + Sync + 'static,
     {
-        self.process.living(self.carry(call, work)).await
+        let made = Made::of(&call);
+        let answer = self.process.living(self.carry(call, work)).await;
+        if let (Some(made), Ok(Answer::Object(object))) = (made, answer.as_ref().map(Shown::shown)) {
+            self.ground.court().order.acknowledged(&made, &object.uid().0);
+        }
+        answer
     }
 
     async fn carry<T, F>(&self, call: Call, work: F) -> Result<T, Status>

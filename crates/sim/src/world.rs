@@ -27,7 +27,7 @@ use crate::disk::Disk;
 use crate::ground::Ground;
 use crate::process::Process;
 use crate::rng::Rng;
-use crate::scenario::{Fault, Scenario, Temper};
+use crate::scenario::{Act, Fault, Scenario, Temper};
 use crate::twins::{Guarded, Machine};
 use crate::weather::Squall;
 use crate::wire::Wire;
@@ -72,6 +72,7 @@ impl World {
         let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
         let folder = folder.expect("a temporary folder for the nodes' files");
         let machines = (1..=scenario.nodes).map(|number| machine(ground, scenario.temper, number, folder.path()));
+        ground.court().order.is_calm = !scenario.steps.iter().any(|step| matches!(step.act, Act::Fault(_)));
         let (orders, received) = mpsc::unbounded_channel();
         let world = Arc::new(Self {
             ground: Arc::clone(ground),

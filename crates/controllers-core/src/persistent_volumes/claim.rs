@@ -38,10 +38,11 @@ fn unprotect(view: &ClaimView<'_>) -> Plan {
         namespace: text(&claim.metadata.namespace).to_owned(),
         name: text(&claim.metadata.name).to_owned(),
     };
-    Plan {
-        actions: vec![confirm, Action::PatchClaim { claim: target, patch: json!({"metadata": metadata}) }],
-        notes: Vec::new(),
+    let mut actions = vec![confirm, Action::PatchClaim { claim: target, patch: json!({"metadata": metadata}) }];
+    if meta::mutants::is_on("used-claims-are-unprotected") {
+        actions.remove(0);
     }
+    Plan { actions, notes: Vec::new() }
 }
 
 /// A claim without a volume: take one that is meant for it, or one that fits, or make one.

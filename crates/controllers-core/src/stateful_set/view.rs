@@ -513,7 +513,7 @@ impl<'a> PodFacts<'a> {
         match self.owner {
             Owner::ThisSet => true,
             Owner::Nobody => self.selected && self.ordinal.is_some() && !self.terminating,
-            Owner::Other => false,
+            Owner::Other => meta::mutants::is_on("pods-of-others-are-members"),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use serde_json::Value;
 use store::Store;
-use store_core::{Event, EventKind, Key, Range, Record};
+use store_core::{Event, EventKind, Key, Range, Record, Revision};
 
 use super::Found;
 
@@ -112,6 +112,12 @@ impl History {
         self.past.is_empty()
     }
 
+    /// The newest revision at a moment.
+    pub fn revision_at(&self, millis: u64) -> u64 {
+        let upto = self.past.partition_point(|past| past.at_millis <= millis);
+        upto.checked_sub(1).map_or(0, |index| self.past[index].revision)
+    }
+
     /// Commits after a revision.
     pub fn since(&self, revision: u64) -> &[Arc<Past>] {
         &self.past[self.past.partition_point(|past| past.revision <= revision)..]
@@ -206,29 +212,19 @@ impl History {
         for bad in &values.quarantined {
             found.push(("S12", format!("{bad:?} is quarantined though nothing damaged it")));
         }
+        found.extend(self.catch_up(store));
         let mut here = BTreeSet::new();
         for record in &values.records {
             let key = String::from_utf8_lossy(&record.key.0).into_owned();
-            if record.revision.0 > last {
-                self.adopt(record, &key);
-            } else {
-                let known = self.live.get(&key);
-                if known.is_none_or(|state| state.revision != record.revision.0 || state.bytes != record.value) {
-                    let known = known.map(|state| state.revision);
-                    let what = format!("{key} is at {} after a restart, {known:?} was shown", record.revision);
-                    found.push(("S12", what));
-                }
+            let known = self.live.get(&key);
+            if known.is_none_or(|state| state.revision != record.revision.0 || state.bytes != record.value) {
+                let known = known.map(|state| state.revision);
+                found.push(("S12", format!("{key} is at {} after a restart, {known:?} was shown", record.revision)));
             }
             here.insert(key);
         }
-        let lost: Vec<String> = self.live.keys().filter(|key| !here.contains(*key)).cloned().collect();
-        for key in lost {
-            // A deletion that was durable and not yet shown takes a revision of its own.
-            if store.revision().0 > last {
-                self.live.remove(&key);
-            } else {
-                found.push(("S12", format!("{key} is lost by a restart")));
-            }
+        for key in self.live.keys().filter(|key| !here.contains(*key)) {
+            found.push(("S12", format!("{key} is lost by a restart")));
         }
         if self.was_opened {
             self.revision = self.revision.max(store.revision().0);
@@ -248,14 +244,27 @@ impl History {
         lost.map(|(key, _)| ("S18", format!("{key} is gone after a compaction up to {upto}"))).collect()
     }
 
-    /// A commit that was durable when the power went, and that nobody had seen.
-    fn adopt(&mut self, record: &Arc<Record>, key: &str) {
-        let after = State::of(record);
-        let before = self.live.insert(key.to_owned(), Arc::clone(&after));
-        let kind = if before.is_some() { EventKind::Updated } else { EventKind::Created };
-        self.uids.insert(after.uid().to_owned());
-        self.by_uid.insert(after.uid().to_owned(), key.to_owned());
+    /// Commits that were durable when the power went, and that nobody had seen: all or nothing of each.
+    fn catch_up(&mut self, store: &Store) -> Found {
+        let mut found = Found::new();
         let at_millis = self.past.last().map_or(0, |past| past.at_millis);
-        self.add(Past { revision: record.revision.0, key: key.to_owned(), kind, at_millis, before, after });
+        let mut watch = match store.watch(&Key::from("/registry/"), Revision(self.revision.min(store.revision().0))) {
+            Ok(watch) => watch,
+            Err(error) => return vec![("S16", format!("what was committed last cannot be watched: {error}"))],
+        };
+        loop {
+            match watch.try_next_batch(256) {
+                Ok(events) if events.is_empty() => return found,
+                Ok(events) => {
+                    for event in events {
+                        found.extend(self.committed(&event, at_millis));
+                    }
+                }
+                Err(error) => {
+                    found.push(("S16", format!("what was committed last cannot be watched: {error}")));
+                    return found;
+                }
+            }
+        }
     }
 }

@@ -102,12 +102,25 @@ pub struct Identity {
     addresses: BTreeMap<IpAddr, String>,
     /// Newest revision when the agent of a node began.
     agent_since: BTreeMap<String, u64>,
+    /// Pods that the agent of a node has read afresh since it began.
+    fresh: BTreeSet<(String, String)>,
 }
 
 impl Identity {
     /// An agent begins on a node.
     pub fn agent_began(&mut self, node: &str, revision: u64) {
         self.agent_since.insert(node.to_owned(), revision);
+        self.fresh.retain(|(other, _)| other != node);
+    }
+
+    /// The server answered: an agent knows now what became of a pod.
+    pub fn answered(&mut self, call: &Call, uid: &str) {
+        if call.verb == Verb::Get
+            && call.resource.resource == "pods"
+            && let Some(node) = call.part.strip_prefix("agent-")
+        {
+            self.fresh.insert((node.to_owned(), uid.to_owned()));
+        }
     }
 
     /// A request reached the server: a deletion by force waives S1 for its pod.
@@ -160,7 +173,14 @@ impl Identity {
     /// An agent is about to do something.
     pub fn doing(&mut self, node: &str, deed: &Deed<'_>, sandboxes: &[SandboxStatus], history: &History) -> Found {
         match deed {
-            Deed::RunSandbox { pod } | Deed::StartContainer { pod, .. } => self.starts(node, pod, history),
+            Deed::RunSandbox { pod } => {
+                let mut found = self.starts(node, pod, history);
+                if !self.waived.contains(&pod.0) && !self.fresh.contains(&(node.to_owned(), pod.0.clone())) {
+                    found.push(("S3", format!("{node} starts {pod} without a fresh read of it since its agent began")));
+                }
+                found
+            }
+            Deed::StartContainer { pod, .. } => self.starts(node, pod, history),
             Deed::Signal { pod, .. } | Deed::KillSandbox { pod } | Deed::RemoveSandbox { pod } => {
                 self.stops(node, pod, sandboxes, history)
             }
@@ -196,7 +216,8 @@ impl Identity {
             .values()
             .flatten()
             .filter(|one| one.namespace == state.namespace() && one.name == state.name() && one.uid != pod.0);
-        for other in others.filter(|other| !self.waived.contains(&other.uid)) {
+        // Force says that nobody waits for another node; its own node knows better.
+        for other in others.filter(|other| other.node == node || !self.waived.contains(&other.uid)) {
             let what = format!("{} starts while {} still runs on {}", state.name(), other.uid, other.node);
             found.push(("S2", what));
         }

@@ -2,6 +2,7 @@
 //!
 //! They never ask the code under test what it meant to do; they compare what it did with a shadow of the store.
 
+pub mod budgets;
 pub mod claims;
 pub mod history;
 pub mod identity;
@@ -42,6 +43,7 @@ pub fn in_words(property: &str) -> &'static str {
         "S8" => "every write of a controller names the UID and hits no other incarnation",
         "S9" => "the garbage collector deletes only what has no living owner",
         "S10" => "an object goes only without finalizers; a deletion is never taken back, grace only shortens",
+        "S11" => "an eviction is charged to its budget, once, and no budget is overdrawn",
         "S12" => "what was acknowledged or shown survives",
         "S13" => "revisions strictly increase and are never given out twice, nor are UIDs",
         "S14" => "of two writes on one revision at most one wins",
@@ -106,6 +108,7 @@ impl Court {
             found.extend(self.identity.committed(past));
             found.extend(self.identity.claim_gone(past, &self.history));
             found.extend(writes::committed(past));
+            found.extend(budgets::committed(past));
             found.extend(revisions::committed(past, &self.history));
         }
         found
@@ -128,12 +131,21 @@ impl Court {
         if let Ok(Answer::List(list)) = answer {
             found.extend(watches::listed(&self.history, call, list));
         }
+        match answer {
+            Ok(Answer::Object(object)) => {
+                self.identity.answered(call, &object.uid().0);
+                found.extend(self.order.idle(call, ticket.revision, object));
+            }
+            Ok(Answer::List(_) | Answer::Stream | Answer::Done) => {}
+            Err(status) => found.extend(self.order.refused(call, &self.history, status)),
+        }
         if call.is_write() {
             let alone = self.writes.ended(ticket.number);
             let is_done = answer.is_ok();
             found.extend(writes::answered(call, &self.history, ticket.revision, alone, answer, &self.orphaning));
             if is_done {
                 found.extend(claims::answered(call, &self.history, ticket.revision));
+                found.extend(budgets::answered(call, &self.history, ticket.revision));
                 found.extend(revisions::answered(call, &self.history, ticket.revision));
                 found.extend(self.order.done(call, &self.history, ticket.revision));
             }

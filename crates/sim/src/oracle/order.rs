@@ -6,11 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use client::Object;
+use meta::Status;
 use serde_json::Value;
 use store_core::EventKind;
 
 use super::Found;
 use super::history::{History, Past, State};
+use super::writes::key;
 use crate::process::EPOCH_SECS;
 use crate::wire::{Call, Verb};
 
@@ -18,6 +21,8 @@ const PODS: &str = "/registry/core/pods/";
 const SETS: &str = "/registry/apps/statefulsets/";
 /// Clocks of two parts, and a plan and its write, are that close to each other.
 const ROUNDING_MILLIS: u64 = 100;
+/// How old what a controller acts on may be where nothing fails.
+const LAG_MILLIS_MAX: u64 = 3_000;
 
 /// Follows the set controller's writes.
 #[derive(Debug, Default)]
@@ -27,14 +32,19 @@ pub struct Order {
     incarnation: u64,
     /// Revision of their last write to the pods of a set.
     pods: BTreeMap<String, u64>,
+    /// What they made and were told so: the UID by the key.
+    made: BTreeMap<String, String>,
     /// Clocks are wrong: nothing is said about times.
     pub clocks_differ: bool,
+    /// Nothing fails in this run: caches lag by no more than [`LAG_MILLIS_MAX`].
+    pub is_calm: bool,
 }
 
 /// A pod at a moment.
 #[derive(Clone, Debug)]
 struct PodAt {
     ready_since: Option<u64>,
+    ever_ready: bool,
     terminating: bool,
     ended: bool,
     revision: String,
@@ -50,6 +60,8 @@ struct SetAt {
     partition: u64,
     unavailable_max: u64,
     min_ready_millis: u64,
+    /// Pods that were never ready are replaced whatever the budget.
+    heals: bool,
     deleting: bool,
 }
 
@@ -72,6 +84,7 @@ impl SetAt {
             partition: rolling["partition"].as_u64().unwrap_or(0),
             unavailable_max,
             min_ready_millis: spec["minReadySeconds"].as_u64().unwrap_or(0) * 1000,
+            heals: set["metadata"]["annotations"]["roadstead.dev/heal-rollout"] == "never-ready",
             deleting: !set["metadata"]["deletionTimestamp"].is_null(),
         }
     }
@@ -97,6 +110,7 @@ fn pod_at(past: &Past, before: Option<&PodAt>) -> PodAt {
     let since = since.or(before.and_then(|before| before.ready_since)).unwrap_or(past.at_millis);
     PodAt {
         ready_since: ready.then_some(since),
+        ever_ready: ready || before.is_some_and(|before| before.ever_ready),
         terminating: past.after.is_terminating(),
         ended: matches!(tree["status"]["phase"].as_str(), Some("Failed" | "Succeeded")),
         revision: tree["metadata"]["labels"]["controller-revision-hash"].as_str().unwrap_or_default().to_owned(),
@@ -186,12 +200,63 @@ fn newest_revisions(history: &History, uid: &str, from: u64, upto: u64) -> Vec<S
     seen
 }
 
+/// A creation by the set controller.
+#[derive(Clone, Debug)]
+pub struct Made {
+    incarnation: u64,
+    key: String,
+}
+
+impl Made {
+    /// What a request would make, if it is such a creation.
+    pub fn of(call: &Call) -> Option<Self> {
+        let counts = ["pods", "persistentvolumeclaims", "controllerrevisions"].contains(&&*call.resource.resource);
+        let is_made = counts && call.verb == Verb::Create && call.subresource.is_empty();
+        (is_made && call.user.ends_with(":statefulset-controller"))
+            .then(|| Self { incarnation: call.incarnation, key: key(call) })
+    }
+}
+
 impl Order {
     /// New controllers began.
     pub fn began(&mut self, incarnation: u64, revision: u64) {
         self.incarnation = incarnation;
         self.began = revision;
         self.pods.clear();
+        self.made.clear();
+    }
+
+    /// The set controller was told that it made something.
+    pub fn acknowledged(&mut self, call: &Made, uid: &str) {
+        if call.incarnation == self.incarnation {
+            self.made.insert(call.key.clone(), uid.to_owned());
+        }
+    }
+
+    /// A request was refused: nobody makes what he knows he has made (B4).
+    pub fn refused(&self, call: &Call, history: &History, why: &Status) -> Found {
+        let Some(made) = Made::of(call).filter(|made| made.incarnation == self.incarnation) else {
+            return Found::new();
+        };
+        let (there, mine) = (history.get(&made.key), self.made.get(&made.key));
+        let is_mine = there.zip(mine).is_some_and(|(there, mine)| there.uid() == mine && !there.is_terminating());
+        if is_mine && why.is_already_exists() {
+            return vec![(
+                "S6",
+                format!("{call}, which it made itself and was told so: it acts on less than it wrote"),
+            )];
+        }
+        Found::new()
+    }
+
+    /// A write of the set controller was done: where nothing fails, each changes something (B13).
+    pub fn idle(&self, call: &Call, from: u64, object: &Object) -> Found {
+        let is_status = call.verb == Verb::Patch && call.subresource == "status";
+        let is_ours = is_status && call.user.ends_with(":statefulset-controller");
+        if self.is_calm && is_ours && object.resource_version.0 <= from {
+            return vec![("L2", format!("{call} changes nothing"))];
+        }
+        Found::new()
     }
 
     /// The set controller did something to a pod, between two revisions.
@@ -229,7 +294,12 @@ impl Order {
         };
         let upto = effect.revision - 1;
         let key = format!("{SETS}{}/{set}", state.namespace());
-        let specs = sets(history, &key, uid, self.began.min(base), upto);
+        let since = if self.is_calm {
+            history.revision_at(effect.at_millis.saturating_sub(LAG_MILLIS_MAX))
+        } else {
+            self.began.min(base)
+        };
+        let specs = sets(history, &key, uid, since, upto);
         let pods = timeline(history, state.namespace(), set, uid, base, upto);
         let newest = newest_revisions(history, uid, base, upto);
         let now = effect.at_millis;
@@ -277,6 +347,10 @@ impl Order {
             return spec.parallel || !higher && lower.all(|one| spec.available(pods.get(&one), now, false));
         }
         let outdated = |pod: &PodAt| newest.iter().any(|name| pod.revision != *name);
+        // Healing asks neither strategy nor budget nor order (docs/decisions/0016).
+        if spec.heals && !pod.ever_ready && outdated(pod) {
+            return true;
+        }
         if spec.on_delete || ordinal < spec.start + spec.partition || !outdated(pod) {
             return false;
         }

@@ -1,9 +1,11 @@
 //! S15, S16, S17: lists are snapshots, watches are complete.
 
+use std::sync::Arc;
+
 use client::{Collection, ObjectList, Selection, WatchEvent};
 use meta::ResourceVersion;
 use serde_json::Value;
-use store_core::EventKind;
+use store_core::{Event, EventKind};
 
 use super::history::{History, Past};
 use super::{Court, Found};
@@ -127,6 +129,47 @@ impl WatchJudge {
         }
         self.position = self.position.max(revision);
         found
+    }
+}
+
+/// Follows one reader of the store itself, who may be slower than its ring is long.
+#[derive(Debug)]
+pub struct ReaderJudge {
+    kind: &'static str,
+    position: u64,
+}
+
+impl ReaderJudge {
+    /// A reader of a kind (`/registry/core/pods/`) that begins behind a revision.
+    pub fn new(kind: &'static str, from: u64) -> Self {
+        Self { kind, position: from }
+    }
+
+    /// It was handed events.
+    pub fn took(&mut self, court: &Court, events: &[Arc<Event>]) -> Found {
+        let mut found = Found::new();
+        for event in events {
+            let revision = event.revision().0;
+            let next = court.history.of_kind(self.kind, self.position, u64::MAX).next().map(|past| past.revision);
+            if next != Some(revision) {
+                let what = format!("{}: a slow reader is told of {revision}, and {next:?} is next", self.kind);
+                found.push(("S16", what));
+            }
+            self.position = revision;
+        }
+        found
+    }
+
+    /// It was told that it has seen everything up to a revision.
+    pub fn told(&mut self, court: &Court, upto: u64) -> Found {
+        let missed = court.history.of_kind(self.kind, self.position, upto).next();
+        let found = missed.map(|past| {
+            let what =
+                format!("{}: a slow reader is told that all up to {upto} is seen, not {}", self.kind, past.revision);
+            ("S16", what)
+        });
+        self.position = self.position.max(upto);
+        found.into_iter().collect()
     }
 }
 
