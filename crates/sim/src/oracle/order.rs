@@ -347,11 +347,13 @@ impl Order {
             return spec.parallel || !higher && lower.all(|one| spec.available(pods.get(&one), now, false));
         }
         let outdated = |pod: &PodAt| newest.iter().any(|name| pod.revision != *name);
-        // Healing asks neither strategy nor budget nor order (docs/decisions/0016).
-        if spec.heals && !pod.ever_ready && outdated(pod) {
+        // Healing asks neither strategy nor budget nor order. Below the partition it is the newest revision that a slot
+        // would not get, if a partition was raised meanwhile (docs/decisions/0016).
+        let is_held_back = ordinal < spec.start + spec.partition;
+        if spec.heals && !pod.ever_ready && (is_held_back || outdated(pod)) {
             return true;
         }
-        if spec.on_delete || ordinal < spec.start + spec.partition || !outdated(pod) {
+        if spec.on_delete || is_held_back || !outdated(pod) {
             return false;
         }
         // A Parallel set replaces a broken outdated pod whatever the budget: it serves nobody (C-75c).
