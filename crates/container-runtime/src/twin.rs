@@ -70,7 +70,8 @@ struct World {
 struct Pod {
     spec: SandboxSpec,
     alive: Option<Sandbox>,
-    containers: BTreeMap<ContainerId, Container>,
+    /// Boxed: a map keeps room for eleven of its values.
+    containers: BTreeMap<ContainerId, Box<Container>>,
 }
 
 struct Container {
@@ -187,7 +188,7 @@ impl Runtime for VirtualRuntime {
             log_path: spec.log_path.clone(),
             annotations: spec.annotations.clone(),
         };
-        held.containers.insert(spec.id.clone(), Container { spec, status, life });
+        held.containers.insert(spec.id.clone(), Box::new(Container { spec, status, life }));
         Ok(())
     }
 

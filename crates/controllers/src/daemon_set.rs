@@ -87,9 +87,9 @@ impl Controller for DaemonSetController {
         let revisions = self.revisions.matching(Some(&key.namespace), near);
         let view = View {
             set,
-            nodes: nodes.iter().map(|node| &node.value).collect(),
-            pods: pods.iter().map(|pod| &pod.value).collect(),
-            revisions: revisions.iter().map(|revision| &revision.value).collect(),
+            nodes: nodes.iter().map(|node| &*node.value).collect(),
+            pods: pods.iter().map(|pod| &*pod.value).collect(),
+            revisions: revisions.iter().map(|revision| &*revision.value).collect(),
         };
         let plan = plan(&view, self.clock.now());
         Some(self.desk.obey(&set.subject, &plan, memory).await)

@@ -94,7 +94,7 @@ impl Controller for DeploymentController {
                 deployment,
                 sets: near.iter().map(|set| &set.value.0).collect(),
                 taken: near.iter().map(|set| set.name()).collect(),
-                pods: pods.iter().map(|pod| &pod.value).collect(),
+                pods: pods.iter().map(|pod| &*pod.value).collect(),
                 failure: memory.failure.as_ref(),
             },
             self.clock.now(),

@@ -89,7 +89,7 @@ impl Controller for DisruptionController {
                 scales.insert(owner.uid.clone(), self.scale_of(&key.namespace, owner));
             }
         }
-        let view = View { budget, pods: pods.iter().map(|pod| &pod.value).collect(), scales };
+        let view = View { budget, pods: pods.iter().map(|pod| &*pod.value).collect(), scales };
         let plan = plan(&view, self.clock.now());
         Some(self.desk.obey(&budget.subject, &plan, memory).await)
     }
@@ -109,7 +109,7 @@ impl DisruptionController {
 
     /// A controller that wants another number of pods changes every budget over them.
     fn scale_changed<T: Cacheable>(&self, change: &Change<T>, replicas: impl Fn(&T) -> i32) {
-        let wanted = |state: &Option<Arc<informer::Cached<T>>>| state.as_ref().map(|cached| replicas(&cached.value));
+        let wanted = |state: &Option<Arc<informer::Cached<T>>>| state.as_ref().map(|cached| replicas(&*cached.value));
         if wanted(&change.before) != wanted(&change.after) {
             self.wake(change.newest().namespace(), |_| true);
         }

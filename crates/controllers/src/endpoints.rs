@@ -144,9 +144,9 @@ impl EndpointsController {
         });
         Some(plan(&View {
             service: &service.value,
-            pods: pods.iter().map(|pod| &pod.value).collect(),
-            slices: slices.iter().map(|slice| &slice.value).collect(),
-            endpoints: endpoints.as_ref().map(|endpoints| &endpoints.value),
+            pods: pods.iter().map(|pod| &*pod.value).collect(),
+            slices: slices.iter().map(|slice| &*slice.value).collect(),
+            endpoints: endpoints.as_ref().map(|endpoints| &*endpoints.value),
             zones: zones.collect(),
         }))
     }

@@ -47,7 +47,7 @@ impl Figures {
         let now = self.clock.now();
         for set in self.sets.list() {
             let pods = self.pods.owned_by(set.uid());
-            let Some(counted) = figures(&set.0, pods.iter().map(|pod| &pod.value), now) else { continue };
+            let Some(counted) = figures(&set.0, pods.iter().map(|pod| &*pod.value), now) else { continue };
             let labels = SetLabels {
                 statefulset_namespace: set.namespace().to_owned(),
                 statefulset_name: set.name().to_owned(),

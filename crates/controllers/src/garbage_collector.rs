@@ -243,7 +243,7 @@ impl GarbageCollector {
             for object in self.client.list(&target, &Selection::default()).await?.items {
                 let value: Thing = object.view().map_err(Status::internal)?;
                 if value.metadata.owner_references.iter().any(|owner| owner.uid == uid) {
-                    let cached = Cached { resource_version: object.resource_version, value };
+                    let cached = Cached { resource_version: object.resource_version, value: Arc::new(value) };
                     found.push((row.resource.clone(), Arc::new(cached)));
                 }
             }

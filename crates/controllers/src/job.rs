@@ -66,7 +66,7 @@ impl Controller for JobController {
         };
         let job = &job.value.0;
         let near = near_pods(&self.pods, job);
-        let view = View { job, pods: near.iter().map(|pod| &pod.value).collect() };
+        let view = View { job, pods: near.iter().map(|pod| &*pod.value).collect() };
         let plan = plan(&view, self.clock.now());
         Some(self.desk.obey(&job.subject, &plan, memory).await)
     }

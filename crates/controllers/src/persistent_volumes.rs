@@ -166,21 +166,21 @@ impl VolumeController {
         let in_use = is_terminating(&claim.metadata) && !self.pods.matching(Some(&key.namespace), uses).is_empty();
         let view = ClaimView {
             claim: &claim.value,
-            volumes: volumes.iter().map(|volume| &volume.value).collect(),
-            classes: classes.iter().map(|class| &class.value).collect(),
+            volumes: volumes.iter().map(|volume| &*volume.value).collect(),
+            classes: classes.iter().map(|class| &*class.value).collect(),
             nodes: nodes.iter().map(|node| node.name()).collect(),
             virtual_nodes: nodes.iter().filter(|node| is_virtual(node)).map(|node| node.name()).collect(),
             in_use,
             volume_root: &self.volume_root,
         };
-        Some((plan_claim(&view), reference_to(&claim.value)))
+        Some((plan_claim(&view), reference_to(&*claim.value)))
     }
 
     fn plan_volume(&self, name: &str) -> Option<(Plan, ObjectReference)> {
         let volume = self.volumes.get("", name)?;
         let claim = claim_of(&volume).and_then(|key| self.claims.get(&key.namespace, &key.name));
-        let view = VolumeView { volume: &volume.value, claim: claim.as_ref().map(|claim| &claim.value) };
-        Some((plan_volume(&view), reference_to(&volume.value)))
+        let view = VolumeView { volume: &volume.value, claim: claim.as_ref().map(|claim| &*claim.value) };
+        Some((plan_volume(&view), reference_to(&*volume.value)))
     }
 
     /// One action after the other; the notes follow when all went well.

@@ -95,7 +95,7 @@ impl Controller for PodCollector {
             }
             missing.push(found);
         }
-        let pods = pods.iter().map(|pod| &pod.value).collect();
+        let pods = pods.iter().map(|pod| &*pod.value).collect();
         let view = View { pods, nodes, missing, out_of_service, ended_max: ENDED_MAX };
         let plan = plan(&view, now);
         Some(self.desk.obey_in(namespace, None, &plan, memory).await)

@@ -71,7 +71,7 @@ impl Controller for ReplicaSetController {
         let plan = plan(
             &View {
                 set,
-                pods: near.iter().map(|pod| &pod.value).collect(),
+                pods: near.iter().map(|pod| &*pod.value).collect(),
                 neighbours: if is_shrinking { self.neighbours(set) } else { BTreeMap::new() },
                 failure: memory.failure.as_ref(),
             },

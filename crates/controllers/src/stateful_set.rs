@@ -231,9 +231,9 @@ impl StatefulSetController {
             set.service_name.is_empty() || self.services.get(&set.namespace, &set.service_name).is_some();
         let view = View::of(
             set,
-            pods.iter().map(|cached| &cached.value),
-            claims.iter().map(|cached| &cached.value),
-            revisions.iter().map(|cached| &cached.value),
+            pods.iter().map(|cached| &*cached.value),
+            claims.iter().map(|cached| &*cached.value),
+            revisions.iter().map(|cached| &*cached.value),
             service_exists,
         );
         plan(&view.with_heal_rollout(self.heal_rollout), self.clock.now())

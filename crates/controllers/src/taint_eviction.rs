@@ -74,11 +74,11 @@ impl Controller for TaintEviction {
     async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
         let pod = self.pods.get(&key.namespace, &key.name)?;
         let node = self.nodes.get("", pods::node(&pod));
-        let node = node.as_ref().map(|node| &node.value);
+        let node = node.as_ref().map(|node| &*node.value);
         let now = self.clock.now();
         memory.seen = seen(node, &memory.seen, now);
         let plan = plan(&View { pod: &pod.value, node, seen: &memory.seen }, now);
-        let about = reference_to(&pod.value);
+        let about = reference_to(&*pod.value);
         Some(self.desk.obey_in(&key.namespace, Some(&about), &plan, &mut memory.writes).await)
     }
 }

@@ -215,8 +215,8 @@ fn decide(shared: &Shared, name: &str, record_type: dns_core::RecordType) -> Ans
         (Question::Address(_), None) => (shared.services.list(), shared.slices.list()),
         (_, None) => (Vec::new(), Vec::new()),
     };
-    let services: Vec<&Service> = services.iter().map(|s| &s.value).collect();
-    let slices: Vec<&EndpointSlice> = slices.iter().map(|s| &s.value).collect();
+    let services: Vec<&Service> = services.iter().map(|s| &*s.value).collect();
+    let slices: Vec<&EndpointSlice> = slices.iter().map(|s| &*s.value).collect();
     let view =
         View { domain: &config.cluster_domain, synced, services: &services, slices: &slices, ranges: &config.ranges };
     dns_core::answer(&question, record_type, &view, rand::random())

@@ -107,8 +107,8 @@ where
 pub struct Cached<T> {
     /// Revision of this state.
     pub resource_version: ResourceVersion,
-    /// The typed value; read it directly, `Cached` dereferences to it.
-    pub value: T,
+    /// The typed value; read it directly, `Cached` dereferences to it. Whoever keeps it keeps no copy.
+    pub value: Arc<T>,
 }
 
 impl<T> Deref for Cached<T> {

@@ -154,8 +154,8 @@ impl<T: Cacheable> Informer<T> {
     /// The objects for which `wanted` is true, by namespace and name.
     pub fn matching(&self, namespace: Option<&str>, wanted: impl Fn(&T) -> bool) -> Vec<Arc<Cached<T>>> {
         self.read(|cache| match namespace {
-            Some(namespace) => cache.in_namespace(namespace).filter(|c| wanted(&c.value)).cloned().collect(),
-            None => cache.all().filter(|c| wanted(&c.value)).cloned().collect(),
+            Some(namespace) => cache.in_namespace(namespace).filter(|c| wanted(&*c.value)).cloned().collect(),
+            None => cache.all().filter(|c| wanted(&*c.value)).cloned().collect(),
         })
     }
 
@@ -274,7 +274,7 @@ impl<T: Cacheable> Inner<T> {
     /// Notes an object's state; its key comes back unless it could not be decoded.
     fn put(&self, object: &Object) -> Option<Key> {
         let cached = match T::decode(object) {
-            Ok(value) => Arc::new(Cached { resource_version: object.resource_version, value }),
+            Ok(value) => Arc::new(Cached { resource_version: object.resource_version, value: Arc::new(value) }),
             Err(error) => {
                 tracing::error!(resource = %self.scope.target.resource, namespace = object.namespace(),
                     name = object.name(), %error, "an object that its type cannot hold is left out of the cache");

@@ -178,7 +178,7 @@ impl Dispatcher {
                 None => None,
             };
             if let Some(home) = self.homes.of(&cached) {
-                self.start_pod(Arc::new((**cached).clone()), home, facts);
+                self.start_pod(cached.value.clone(), home, facts);
             }
         }
     }
@@ -254,7 +254,7 @@ impl Dispatcher {
         }
         self.finished.retain(|uid, ended| *ended != name || Some(uid) == current_uid.as_ref());
         let Some((home, current)) = current else { return };
-        let pod = Arc::new((**current).clone());
+        let pod = current.value.clone();
         let uid = pod_uid(&pod);
         match self.handles.get(&uid) {
             Some(handle) => {

@@ -13,7 +13,7 @@ use futures::stream::FuturesUnordered;
 use images::Image;
 use informer::EventType as RecordType;
 use informer::events::reference_to;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use meta::{Reason, Status, Timestamp, Uid};
 use node_core::{Action, Event, EventType, PodMachine, Record, StopCause};
 use serde_json::Value;
@@ -82,7 +82,7 @@ pub(crate) enum Done {
     /// A container runs; how it is asked to stop.
     Started { container: String, signal: Signal, events: Vec<Event> },
     /// The status was written, or not.
-    Written { wanted: Value, result: Result<(), Status> },
+    Written { wanted: Box<PodStatus>, result: Result<(), Status> },
     /// Nothing to tell.
     Nothing,
 }
@@ -111,7 +111,8 @@ pub(crate) struct PodTask {
     view: watch::Sender<PodView>,
     deaths: mpsc::Sender<Uid>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
-    images: BTreeMap<String, Image>,
+    /// Boxed: a map keeps room for eleven of its values.
+    images: BTreeMap<String, Box<Image>>,
     signals: BTreeMap<String, Signal>,
     content: Content,
     writer: Writer,
@@ -130,9 +131,30 @@ struct Content {
     renew_at: Option<Timestamp>,
 }
 
+/// The status that the API is known to have.
+enum Known {
+    /// That of a state that was read.
+    Read(Arc<Pod>),
+    /// One that was written since.
+    Written(Box<PodStatus>),
+}
+
+impl Known {
+    fn status(&self) -> Option<&PodStatus> {
+        match self {
+            Self::Read(pod) => pod.status.as_ref(),
+            Self::Written(status) => Some(status),
+        }
+    }
+
+    fn tree(&self) -> Value {
+        self.status().map(status::tree).unwrap_or_default()
+    }
+}
+
 /// The last known status in the API, and the write under way.
 struct Writer {
-    known: Value,
+    known: Known,
     is_writing: bool,
     retry_at: Option<Timestamp>,
     pause: Duration,
@@ -154,7 +176,7 @@ pub(crate) struct Beginning {
 impl PodTask {
     pub(crate) fn new(shared: Arc<Shared>, beginning: Beginning) -> Self {
         let pod = beginning.machine.pod().clone();
-        let known = pod.status.as_ref().map(status::tree).unwrap_or_default();
+        let known = Known::Read(pod.clone());
         // Tokens of an agent before this one are not known here: they are replaced at once.
         let renew_at = beginning.is_adopted.then(|| shared.now());
         Self {
@@ -233,13 +255,13 @@ impl PodTask {
     }
 
     /// Labels and annotations may stand in files of the pod; returns whether they changed.
-    fn note_update(&mut self, pod: &Pod) -> bool {
+    fn note_update(&mut self, pod: &Arc<Pod>) -> bool {
         let old = &self.machine.pod().metadata;
         let has_new_notes = (&old.labels, &old.annotations) != (&pod.metadata.labels, &pod.metadata.annotations);
         self.content.is_stale |= has_new_notes;
         if old.resource_version != pod.metadata.resource_version && !self.writer.is_writing {
             // What the API has is the truth, also where somebody else wrote it.
-            self.writer.known = pod.status.as_ref().map(status::tree).unwrap_or_default();
+            self.writer.known = Known::Read(pod.clone());
         }
         has_new_notes
     }
@@ -269,7 +291,7 @@ impl PodTask {
             }
             Done::Events(events) => events.into_iter().for_each(|event| self.machine.handle(event, now)),
             Done::Image { container, image, event } => {
-                self.images.insert(container, *image);
+                self.images.insert(container, image);
                 self.machine.handle(event, now);
             }
             Done::Volumes { tokens, result } => {
@@ -347,7 +369,7 @@ impl PodTask {
             Action::FindImage { container } => Box::pin(acts::find_image(shared, pod, container)),
             Action::PullImage { container } => Box::pin(acts::pull_image(shared, pod, container)),
             Action::StartContainer { container, id, attempt } => {
-                let image = self.images.get(&container).cloned();
+                let image = self.images.get(&container).map(|image| Image::clone(image));
                 let start = containers::Start { container, id, attempt, image, ips };
                 Box::pin(containers::start(shared, pod, start, self.content.tokens.clone()))
             }
@@ -428,12 +450,15 @@ impl PodTask {
         if self.writer.is_writing || self.writer.retry_at.is_some_and(|at| at > now) {
             return false;
         }
-        let wanted = status::tree(&self.machine.status(now));
+        let wanted = self.machine.status(now);
         let is_going = self.machine.pod().metadata.deletion_timestamp.is_some();
-        let Some(patch) = status::patch(&self.writer.known, &wanted, &self.uid, is_going) else {
+        let is_known = self.writer.known.status() == Some(&wanted);
+        let patch = || status::patch(&self.writer.known.tree(), &status::tree(&wanted), &self.uid, is_going);
+        let Some(patch) = (!is_known).then(patch).flatten() else {
             self.writer.retry_at = None;
             return true;
         };
+        let wanted = Box::new(wanted);
         self.writer.is_writing = true;
         let (shared, id) = (self.shared.clone(), pod_id(self.machine.pod()));
         self.running.push(Box::pin(async move {
@@ -444,11 +469,11 @@ impl PodTask {
         false
     }
 
-    fn written(&mut self, wanted: Value, result: Result<(), Status>, now: Timestamp) {
+    fn written(&mut self, wanted: Box<PodStatus>, result: Result<(), Status>, now: Timestamp) {
         self.writer.is_writing = false;
         match result {
             Ok(()) => {
-                self.writer.known = wanted;
+                self.writer.known = Known::Written(wanted);
                 self.writer.retry_at = None;
                 self.writer.pause = WRITE_PAUSE_FIRST;
             }

@@ -278,7 +278,7 @@ impl Fleet {
             } else {
                 format!("metadata.annotations[{VIRTUAL}]: Invalid value: {value:?}: must be \"true\" or absent")
             };
-            self.common.recorder.record(reference_to(&node.value), EventType::Warning, "InvalidAnnotation", why);
+            self.common.recorder.record(reference_to(&*node.value), EventType::Warning, "InvalidAnnotation", why);
         }
         false
     }

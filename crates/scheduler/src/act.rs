@@ -144,7 +144,7 @@ impl Actor {
     fn reference(&self, pod: &Key, uid: &Uid) -> Option<ObjectReference> {
         let is_same = |cached: &Arc<Cached<Pod>>| cached.metadata.uid.as_deref() == Some(uid.0.as_str());
         let found = self.pods.get(&pod.namespace, &pod.name).filter(is_same);
-        found.map(|cached| reference_to(&cached.value))
+        found.map(|cached| reference_to(&*cached.value))
     }
 }
 
