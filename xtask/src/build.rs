@@ -11,6 +11,10 @@ const TO_BUILD: [&str; 4] = ["libseccomp-dev", "gcc", "libc6-dev", "pkg-config"]
 /// Debian packages without which it does not run.
 const TO_RUN: [&str; 5] = ["nftables", "iproute2", "kmod", "procps", "util-linux"];
 
+/// What the tests select. A program of theirs is built with the same selection: with another one cargo chooses other
+/// features for what all depend on, and builds that a second time.
+pub const TESTED: [&str; 3] = ["--workspace", "--exclude", "conformance"];
+
 /// How the product is built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Profile {
@@ -40,10 +44,11 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
         Profile::Release => "building roadstead (release; the first time takes some minutes)",
     });
     let mut command = cargo();
-    command.args(["build", "--package", "roadstead"]);
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
+    command.arg("build");
+    match profile {
+        Profile::Dev => command.args(TESTED).args(["--bin", "roadstead"]),
+        Profile::Release => command.args(["--package", "roadstead", "--release"]),
+    };
     stream(&mut command)?;
     Ok(target_folder().join(if profile == Profile::Release { "release" } else { "debug" }).join("roadstead"))
 }

@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Result<()> {
     stream(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", RUSTDOC))?;
     say("tests");
     Tools::install_packages(&["busybox-static", "docker-registry", "skopeo"])?;
-    stream(cargo().args(["test", "--workspace", "--exclude", "conformance", "--quiet"]))?;
+    stream(cargo().args(["test", "--quiet"]).args(build::TESTED))?;
     say(&format!("the simulator: {SEEDS} seeds, each twice"));
     sim::play(SEEDS)?;
     if !args.without_scenarios {

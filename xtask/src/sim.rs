@@ -75,6 +75,6 @@ pub fn play(seeds: u64) -> Result<()> {
 fn simulator() -> Result<Command> {
     build::install_packages()?;
     say("building the simulator");
-    stream(cargo().args(["build", "--quiet", "--package", "sim"]))?;
+    stream(cargo().args(["build", "--quiet"]).args(build::TESTED).args(["--bin", "sim"]))?;
     Ok(Command::new(build::target_folder().join("debug/sim")))
 }
