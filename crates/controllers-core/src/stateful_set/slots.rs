@@ -450,9 +450,11 @@ impl<'v, 'a> Walk<'v, 'a> {
                 self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(condemned[0].0));
             } else if pod.terminating {
                 self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(*ordinal));
+            // A pod that has ended will never be ready: waiting for it would be for ever (docs/decisions/0017, C-55).
             } else if self.is_ordered()
                 && !(pod.is_ready() && self.is_available(pod))
                 && first_unavailable != Some(*ordinal)
+                && !pod.has_ended()
             {
                 let on = self.unsettled(*ordinal, pod).unwrap_or(Fact::NotReady(*ordinal));
                 self.wait(Step::ScaleDown(*ordinal), on);

@@ -231,6 +231,14 @@ fn a_broken_top_pod_can_be_scaled_away_but_not_one_above_another_broken_one() {
         scale down 1 waits: 2 is terminating
         scale down 0 waits: 2 is terminating"#]],
     );
+    // One that has ended will never be ready.
+    check(
+        "replicas=0; 0 failed@new; 1 failed@new",
+        expect![[r#"
+        1. delete 1 (ScaledDown)
+        scale down 1 waits: 1 is terminating
+        scale down 0 waits: 1 is terminating"#]],
+    );
 }
 
 #[test]
