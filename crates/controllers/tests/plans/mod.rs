@@ -138,6 +138,12 @@ async fn walk(seed: u64, policy: &str) {
             pods.len() as u64 == replicas && pods.iter().filter(stays).count() == pods.len()
         })
         .await;
+        // The claims of slots that went go with them; a new pod would wait for that.
+        bed.until(PERSISTENT_VOLUME_CLAIMS, "the claims settle", |claims| {
+            let stays = |claim: &&Value| claim["metadata"]["deletionTimestamp"].is_null();
+            claims.len() as u64 == replicas && claims.iter().filter(stays).count() == claims.len()
+        })
+        .await;
         bed.until(STATEFUL_SETS, "the set settles", |sets| {
             let status = &sets[0]["status"];
             status["observedGeneration"] == sets[0]["metadata"]["generation"]
