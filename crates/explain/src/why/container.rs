@@ -101,7 +101,7 @@ fn waits(trail: &mut Trail<'_>, pod: &Ref, object: &Value, status: &Value, waiti
 
 fn image_pull(trail: &Trail<'_>, pod: &Ref, object: &Value, message: &str, image: &str) -> Verdict {
     let lower = message.to_lowercase();
-    if ["unauthorized", "authentication", "denied", "forbidden", "401", "403"].iter().any(|word| lower.contains(word)) {
+    if ["authorized", "authentication", "denied", "forbidden", "401", "403"].iter().any(|word| lower.contains(word)) {
         let secrets = crate::cluster::list(object, "/spec/imagePullSecrets");
         let missing = secrets
             .iter()
