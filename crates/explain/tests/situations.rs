@@ -125,6 +125,7 @@ situations! {
     a_volume_cannot_grow
     a_claim_is_kept_by_its_user
     no_registry_knows_the_image
+    the_registry_does_not_authorize
     the_registry_wants_a_login
     the_pull_secret_does_not_exist
     the_registry_cannot_be_reached
