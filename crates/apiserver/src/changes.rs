@@ -6,7 +6,7 @@ use std::sync::Arc;
 use apiserver_core::kinds::KindDef;
 use apiserver_core::selector::Selector;
 use client::Object;
-use meta::{ResourceVersion, Status};
+use meta::Status;
 use store::Watch;
 use store_core::{At, Event, EventKind, Key, Range, Record, Revision};
 
@@ -174,7 +174,6 @@ impl Changes {
     /// The previous state with the revision of the change.
     fn left(&self, previous: &Arc<Record>, revision: Revision) -> Change {
         let object = self.registry.event_object(self.def, previous);
-        let bytes = stored::encode(object.tree().as_ref().clone()).at(revision);
-        Change::Deleted(Arc::new(Object::new(ResourceVersion(revision.0), bytes)))
+        Change::Deleted(stored::shown(object.tree().as_ref().clone(), revision))
     }
 }

@@ -35,7 +35,7 @@ impl Registry {
             let budgets = self.all(budget_def, target.namespace)?;
             let trees: Vec<&Value> = budgets.iter().map(|budget| budget.tree().as_ref()).collect();
             let decided = decide_eviction(def, current, eviction, (budget_def, &trees), now)?;
-            let charged = decided.budget.map(|budget| put_over(budget_def, target.namespace, &budgets, &budget));
+            let charged = decided.budget.map(|budget| put_over(budget_def, target.namespace, &budgets, budget));
             Ok((decided.deletion, charged.into_iter().collect()))
         };
         // One after the other: evictions under one budget would only make each other decide again.
@@ -45,10 +45,10 @@ impl Registry {
 }
 
 /// Stores a new state of one of `known`, if that is still the latest one.
-pub(crate) fn put_over(def: &KindDef, namespace: Option<&str>, known: &[Arc<Object>], new: &Value) -> Op {
+pub(crate) fn put_over(def: &KindDef, namespace: Option<&str>, known: &[Arc<Object>], new: Value) -> Op {
     let name = new["metadata"]["name"].as_str().unwrap_or_default();
     let old = known.iter().find(|old| old.tree()["metadata"]["name"] == name);
     let revision = old.map_or(Revision(0), |old| Revision(old.resource_version.0));
     let key = keys::object(&def.kind, namespace, name);
-    Op::Put { key, payload: stored::encode(new.clone()), expected: Expected::At(revision) }
+    Op::Put { key, payload: stored::encode(new), expected: Expected::At(revision) }
 }

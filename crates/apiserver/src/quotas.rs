@@ -81,7 +81,7 @@ impl Registry {
         let trees: Vec<&Value> = quotas.iter().map(|quota| quota.tree().as_ref()).collect();
         let changed = charge::charge(&trees, Write { def, before, after: after.as_deref() }, self.now())?;
         let quota_def = quota_def()?;
-        charge.ops = changed.iter().map(|quota| put_over(quota_def, Some(&namespace), &quotas, quota)).collect();
+        charge.ops = changed.into_iter().map(|quota| put_over(quota_def, Some(&namespace), &quotas, quota)).collect();
         Ok(charge)
     }
 

@@ -276,8 +276,7 @@ pub fn object(def: &KindDef, record: &Arc<Record>) -> Arc<Object> {
     let stored = stored::object(record, || {});
     let Some(conversion) = def.conversion else { return stored };
     let tree = (conversion.from_stored)(stored.tree().as_ref().clone());
-    let bytes = stored::encode(tree).at(record.revision);
-    Arc::new(Object::new(stored.resource_version, bytes))
+    stored::shown(tree, record.revision)
 }
 
 /// The answer for a read that failed.

@@ -5,12 +5,19 @@ use std::sync::Arc;
 use client::Object;
 use meta::ResourceVersion;
 use serde_json::Value;
-use store_core::{Payload, Record, Seed};
+use store_core::{Payload, Record, Revision, Seed};
 
 /// Encodes an object for the store, and leaves its tree for the first reader.
 pub fn encode(object: Value) -> Payload {
     let api::encode::Stored { bytes, revision_at } = api::encode::stored(&object);
     Payload { bytes, revision_at, seed: Seed::new(object) }
+}
+
+/// The object of a tree that is not stored as it is (a dry run's, another version's), as of a revision.
+pub fn shown(tree: Value, revision: Revision) -> Arc<Object> {
+    let api::encode::Stored { bytes, revision_at } = api::encode::stored(&tree);
+    let bytes = Payload { bytes, revision_at, seed: Seed::default() }.at(revision);
+    Arc::new(Object::with_tree(ResourceVersion(revision.0), bytes, tree))
 }
 
 /// The object of a record, shared by all who ask; in the stored representation.

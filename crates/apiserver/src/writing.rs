@@ -413,7 +413,7 @@ impl Registry {
             }
         };
         if dry_run {
-            return Ok(Commit::Done(shown_at(&new, current.revision)));
+            return Ok(Commit::Done(stored::shown(new, current.revision)));
         }
         let first = [first, charge.ops.clone()].concat();
         let holder = holder(def, &new);
@@ -435,7 +435,7 @@ impl Registry {
     async fn remove(&self, change: Change<'_>) -> Result<Commit<Arc<Object>>, Status> {
         let Change { def, current, new, first, dry_run } = change;
         if dry_run {
-            return Ok(Commit::Done(shown_at(&new, current.revision)));
+            return Ok(Commit::Done(stored::shown(new, current.revision)));
         }
         let charge = self.charge(def, Some(object(def, current).tree()), None).await?;
         let first = [first, charge.ops.clone()].concat();
@@ -568,12 +568,6 @@ fn encode(def: &KindDef, tree: Value) -> store_core::Payload {
 /// A copy of a state that holds addresses, which have to be let go of if it is not stored.
 fn holder(def: &KindDef, state: &Value) -> Option<Value> {
     (def.needs == Needs::ServiceAddresses).then(|| state.clone())
-}
-
-/// A state that is not stored, as a dry run shows it: with the resourceVersion of what is.
-fn shown_at(tree: &Value, revision: Revision) -> Arc<Object> {
-    let bytes = stored::encode(tree.clone()).at(revision);
-    Arc::new(Object::new(ResourceVersion(revision.0), bytes))
 }
 
 /// A created object that is not stored: it has no resourceVersion.
