@@ -63,9 +63,11 @@ pub fn is_quiet(stderr: &str) -> bool {
         || stderr.contains("Rolling back will not update the kubectl.kubernetes.io/last-applied-configuration")
 }
 
-/// Applies a manifest with kubectl, which must succeed.
+/// Applies a manifest with kubectl, which must succeed without a warning.
 pub fn apply(cluster: &Cluster, manifest: &str) -> Result<()> {
-    cluster.kubectl_stdin(Kubectl::Newest, &["apply", "-f", "-"], manifest)?.success().map(drop)
+    let applied = cluster.kubectl_stdin(Kubectl::Newest, &["apply", "-f", "-"], manifest)?;
+    assert_eq!((applied.code, applied.stderr.as_str()), (0, ""), "{applied:?}");
+    Ok(())
 }
 
 /// Waits until an event about an object has all these words.

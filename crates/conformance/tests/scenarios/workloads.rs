@@ -3,7 +3,7 @@
 use anyhow::Result;
 use conformance::TestImage;
 
-use crate::support::{cluster, field, kubectl, until, wait_for};
+use crate::support::{apply, cluster, field, kubectl, until, wait_for};
 
 const DEPLOYMENT: &str = "
 apiVersion: apps/v1
@@ -76,12 +76,6 @@ spec:
       containers:
       - {name: c, image: 'busybox:1.35', command: [sleep, '1000']}
 ";
-
-fn apply(cluster: &conformance::Cluster, manifest: &str) -> Result<()> {
-    let applied = cluster.kubectl_stdin(conformance::Kubectl::Newest, &["apply", "-f", "-"], manifest)?;
-    assert_eq!((applied.code, applied.stderr.as_str()), (0, ""), "{applied:?}");
-    Ok(())
-}
 
 #[test]
 fn kubectl_rolls_a_deployment_out_back_pauses_and_restarts_it() -> Result<()> {
