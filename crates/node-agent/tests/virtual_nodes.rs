@@ -176,6 +176,25 @@ async fn a_script_that_cannot_be_read_is_told_and_may_be_repaired() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_told_of_images_and_containers_that_are_not_there() {
+    // docs/decisions/0022.
+    let bed = Bed::start().await;
+    bed.node("v", "true", json!({})).await;
+    bed.pod("p", "v", json!({})).await;
+    bed.until_pod("p", "it is ready", is_ready).await;
+    // Events are written one after the other: what was told of the first pod is there before what fails on the second.
+    bed.pod("odd", "v", json!({"roadstead.dev/start-delay": "soon"})).await;
+    until(&bed.events, "the second pod's failure is told", |events| {
+        events.iter().any(|event| event.reason.as_deref() == Some("Failed"))
+    })
+    .await;
+    let untrue = ["Pulled", "Created", "Started"];
+    let told =
+        bed.events.matching(None, |event| event.reason.as_deref().is_some_and(|reason| untrue.contains(&reason)));
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logs_of_a_virtual_pod_are_refused_with_the_reason() {
     let bed = Bed::start().await;
     bed.node("v", "true", json!({})).await;
