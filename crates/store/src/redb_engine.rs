@@ -11,7 +11,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinitio
 use store_core::Revision;
 
 use crate::lock::FolderLock;
-use crate::redb_file::{Medium, RedbFile};
+use crate::redb_file::{FilledFile, Medium, RedbFile};
 use crate::{Batch, Engine, EngineCommitError, EngineError, EngineReader, OpenError, Room, SimulatedDisk};
 
 const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
@@ -35,7 +35,7 @@ pub struct RedbConfig {
 impl RedbConfig {
     /// The limits the product ships with.
     pub fn standard(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), cache_bytes: 8 << 20, reserve_bytes: 64 << 20 }
+        Self { dir: dir.into(), cache_bytes: 4 << 20, reserve_bytes: 64 << 20 }
     }
 }
 
@@ -165,7 +165,7 @@ impl Place {
                 // Ours alone from the first moment: it holds secrets.
                 let mut options = fs::OpenOptions::new();
                 options.read(true).write(true).create(true).truncate(false).mode(0o600);
-                Ok(Medium::File(options.open(dir.join(FILE))?))
+                Ok(Medium::File(FilledFile::new(options.open(dir.join(FILE))?)?))
             }
             Self::Simulated(disk) => Ok(Medium::Simulated { file: disk.open(), disk: disk.clone() }),
         }

@@ -8,10 +8,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use redb::StorageBackend;
-use rustix::fs::Advice;
+use rustix::fs::{Advice, SeekFrom};
+use rustix::io::Errno;
 
 use crate::SimulatedDisk;
 use crate::simulated_disk::SimulatedFile;
@@ -19,8 +20,60 @@ use crate::simulated_disk::SimulatedFile;
 /// Where the bytes are.
 #[derive(Debug)]
 pub(crate) enum Medium {
-    File(File),
+    File(FilledFile),
     Simulated { file: SimulatedFile, disk: SimulatedDisk },
+}
+
+/// A file that is filled with zeros a little further than it is written.
+///
+/// redb lengthens its file at a stroke. A flush of bytes that go into such a hole makes the file system write down where
+/// they are, which takes twice as long as a flush of bytes over others (240 and 110 µs here).
+#[derive(Debug)]
+pub(crate) struct FilledFile {
+    file: File,
+    /// Up to here the file has no hole; beyond it, nothing but holes.
+    filled: AtomicU64,
+}
+
+impl FilledFile {
+    pub(crate) fn new(file: File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        // Zeros must never go over data: they begin behind the last of it.
+        let filled = match rustix::fs::seek(&file, SeekFrom::Hole(0)) {
+            Ok(hole) if rustix::fs::seek(&file, SeekFrom::Data(hole)) == Err(Errno::NXIO) => hole,
+            Ok(_) | Err(_) => len,
+        };
+        Ok(Self { file, filled: AtomicU64::new(filled) })
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = offset + data.len() as u64;
+        // One writer at a time: redb's one transaction.
+        let filled = self.filled.load(Ordering::Acquire);
+        if end > filled {
+            let to = end.next_multiple_of(FILL_BYTES).min(self.file.metadata()?.len()).max(end);
+            self.fill(filled, to)?;
+            self.filled.store(to, Ordering::Release);
+        }
+        self.file.write_all_at(data, offset)
+    }
+
+    fn fill(&self, from: u64, to: u64) -> io::Result<()> {
+        let zeros = vec![0; CHUNK_BYTES];
+        let mut at = from;
+        while at < to {
+            let bytes = CHUNK_BYTES.min((to - at) as usize);
+            self.file.write_all_at(&zeros[..bytes], at)?;
+            at += bytes as u64;
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        self.filled.fetch_min(len, Ordering::AcqRel);
+        Ok(())
+    }
 }
 
 /// A medium that remembers a failed flush.
@@ -36,7 +89,7 @@ impl Medium {
     fn forget_pages(&self) {
         match self {
             // Nothing more can be done if the kernel does not want to.
-            Self::File(file) => drop(rustix::fs::fadvise(file, 0, None, Advice::DontNeed)),
+            Self::File(FilledFile { file, .. }) => drop(rustix::fs::fadvise(file, 0, None, Advice::DontNeed)),
             Self::Simulated { disk, .. } => disk.drop_cache(),
         }
     }
@@ -46,6 +99,8 @@ impl Medium {
 const HEADER_BYTES: u64 = 4_096;
 const MAGIC_BYTES: usize = 9;
 const CHUNK_BYTES: usize = 64 << 10;
+/// The file is filled in steps of so many bytes.
+const FILL_BYTES: u64 = 1 << 20;
 
 impl RedbFile {
     /// Empties a file that was never made to the end, since the power went meanwhile: redb writes the magic number last,
@@ -77,14 +132,14 @@ impl RedbFile {
 impl StorageBackend for RedbFile {
     fn len(&self) -> io::Result<u64> {
         match &self.medium {
-            Medium::File(file) => file.metadata().map(|metadata| metadata.len()),
+            Medium::File(FilledFile { file, .. }) => file.metadata().map(|metadata| metadata.len()),
             Medium::Simulated { file, .. } => file.len(),
         }
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         match &self.medium {
-            Medium::File(file) => file.read_exact_at(out, offset),
+            Medium::File(FilledFile { file, .. }) => file.read_exact_at(out, offset),
             Medium::Simulated { file, .. } => file.read(offset, out),
         }
     }
@@ -98,7 +153,7 @@ impl StorageBackend for RedbFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let result = match &self.medium {
-            Medium::File(file) => file.sync_data(),
+            Medium::File(FilledFile { file, .. }) => file.sync_data(),
             Medium::Simulated { file, .. } => file.sync(),
         };
         if result.is_err() {
@@ -110,7 +165,7 @@ impl StorageBackend for RedbFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         match &self.medium {
-            Medium::File(file) => file.write_all_at(data, offset),
+            Medium::File(file) => file.write(offset, data),
             Medium::Simulated { file, .. } => file.write(offset, data),
         }
     }
