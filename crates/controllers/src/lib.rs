@@ -37,6 +37,7 @@ pub use controllers_core::stateful_set::HealRollout;
 use controllers_core::stateful_set::Plan;
 pub use figures::Figures;
 use informer::{Clock, EventRecorder, Informers, events};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,6 +56,8 @@ pub struct Config {
     pub heal_rollout: HealRollout,
     /// Who is shown the plans.
     pub on_plan: PlanObserver,
+    /// Where those controllers run that no pod waits for, if not with the others.
+    pub background: Option<Handle>,
 }
 
 /// Is shown each plan of a StatefulSet before it is carried out; by default nobody is. For the simulator, which counts
@@ -95,6 +98,7 @@ impl Config {
             resync: Duration::from_secs(12 * 3600),
             heal_rollout: HealRollout::Off,
             on_plan: PlanObserver::default(),
+            background: None,
         }
     }
 }
@@ -151,7 +155,6 @@ impl Controllers {
         let tasks = TaskTracker::new();
         let parts = Parts { informers, clients, clock, tasks: tasks.clone(), cancel: cancel.clone(), config };
         let figures = Figures::new(&parts.informers, Arc::clone(&parts.clock));
-        let things = dependents::Things::start(&parts.informers);
         stateful_set::start(&parts);
         replica_set::start(&parts);
         deployment::start(&parts);
@@ -161,11 +164,14 @@ impl Controllers {
         cron_job::start(&parts);
         pod_collector::start(&parts);
         taint_eviction::start(&parts);
-        endpoints::start(&parts);
         persistent_volumes::start(&parts);
+        service_accounts::start(&parts);
+        // Last: caches that others read, too, are filled where those are. What is spawned from here on goes there.
+        let _there = parts.config.background.as_ref().map(Handle::enter);
+        let things = dependents::Things::start(&parts.informers);
+        endpoints::start(&parts);
         garbage_collector::start(&parts, things.clone());
         namespaces::start(&parts, things);
-        service_accounts::start(&parts);
         tasks.close();
         Self { figures, tasks, cancel }
     }

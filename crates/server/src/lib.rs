@@ -3,6 +3,7 @@
 //! Here lives the order of things and the cluster's own small file. What is not here: anything a part could know itself.
 //! Start with [`Server::start`].
 
+mod background;
 mod cluster;
 mod error;
 mod parts;

@@ -19,10 +19,12 @@ use pki::{Pki, PkiRequest, ServingNames};
 use pod_network::{NetlinkNetwork, PodNetwork};
 use store::{RedbConfig, RedbEngine, Store};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use volumes::LocalVolumes;
 
+use crate::background::Background;
 use crate::cluster::Cluster;
 use crate::{Config, StartError, StopError, images_folder};
 
@@ -57,6 +59,7 @@ pub struct Server {
     scheduler: scheduler::Scheduler,
     tasks: TaskTracker,
     cancel: CancellationToken,
+    _background: Background,
 }
 
 impl std::fmt::Debug for Server {
@@ -108,15 +111,31 @@ impl Server {
         let agent = start_agent(&config, &cluster, &api, Arc::clone(&network), &cancel).await?;
         let virtual_nodes = start_virtual_nodes(&config, &cluster, &api, &informers, &cancel);
         api.set_node_streams(agent.streams_beside(&virtual_nodes));
-        service_proxy::start(&informers, network, &tasks, cancel.clone());
+        let background = Background::start().map_err(StartError::part("background"))?;
+        {
+            let there = background.handle();
+            let _there = there.as_ref().map(Handle::enter);
+            service_proxy::start(&informers, network, &tasks, cancel.clone());
+        }
         start_dns(&cluster, &informers, &tasks, &cancel).await?;
         let scheduler = start_scheduler(&api, &informers, &cancel);
-        let controllers = start_controllers(&config, &pki, &api, &informers, &cancel);
+        let controllers = start_controllers(&config, &pki, &api, &informers, background.handle(), &cancel);
         let figures = controllers.figures();
         api.set_figures(Box::new(move |registry| figures.register(registry)));
         tasks.close();
         tracing::info!(%address, cluster = cluster.id, data = %config.data.display(), "the cluster is up");
-        Ok(Self { address, store, api, agent, virtual_nodes, controllers, scheduler, tasks, cancel })
+        Ok(Self {
+            address,
+            store,
+            api,
+            agent,
+            virtual_nodes,
+            controllers,
+            scheduler,
+            tasks,
+            cancel,
+            _background: background,
+        })
     }
 
     /// Where people reach the API.
@@ -286,11 +305,12 @@ fn start_controllers(
     pki: &Pki,
     api: &Arc<ApiServer>,
     informers: &Informers,
+    background: Option<Handle>,
     cancel: &CancellationToken,
 ) -> Controllers {
     let api = Arc::clone(api);
     let clients: controllers::ClientFactory = Arc::new(move |user: &str| api.client(user));
     let standard = controllers::Config::standard(config.data.join("volumes"), pki.ca_pem().to_owned());
-    let settings = controllers::Config { heal_rollout: config.heal_rollout, ..standard };
+    let settings = controllers::Config { heal_rollout: config.heal_rollout, background, ..standard };
     Controllers::start(clients, informers.clone(), Arc::new(SystemClock), settings, cancel)
 }
