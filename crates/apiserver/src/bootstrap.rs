@@ -51,7 +51,7 @@ fn def(resource: &ResourceId) -> Result<&'static KindDef, Status> {
 }
 
 fn options() -> WriteOptions {
-    WriteOptions { field_manager: MANAGER.to_owned(), dry_run: false }
+    WriteOptions { field_manager: MANAGER.to_owned(), ..WriteOptions::default() }
 }
 
 /// Creates an object unless there is one.

@@ -14,6 +14,7 @@ use client::{
 };
 use meta::{ObjectId, ResourceId, ResourceVersion, Status};
 use serde_json::Value;
+use store::Haste;
 use store_core::Revision;
 use tokio::time::{Duration, Instant};
 
@@ -43,7 +44,8 @@ impl LocalClient {
     fn options(&self, options: &WriteOptions) -> crate::writing::WriteOptions {
         let manager = &options.field_manager;
         let field_manager = if manager.is_empty() { self.manager().to_owned() } else { manager.clone() };
-        crate::writing::WriteOptions { field_manager, dry_run: options.dry_run }
+        let haste = if options.patient { Haste::MayWait } else { Haste::Now };
+        crate::writing::WriteOptions { field_manager, dry_run: options.dry_run, haste }
     }
 
     /// The name under which fields are recorded: the last part of the user's.
@@ -198,6 +200,7 @@ impl Client for LocalClient {
 
     async fn delete(&self, id: &ObjectId, options: &DeleteOptions) -> Result<(), Status> {
         let def = kind(&id.resource)?;
+        let last_status = &options.last_status;
         let options = DeletionOptions {
             uid: options.uid.as_ref().map(|uid| uid.0.clone()),
             resource_version: options.resource_version.map(|version| version.to_string()),
@@ -209,7 +212,12 @@ impl Client for LocalClient {
             }),
             ..DeletionOptions::default()
         };
-        self.registry.delete(def, &target(id, None), &options).await.map(|_| ())
+        let target = target(id, None);
+        let deleted = match last_status {
+            None => self.registry.delete(def, &target, &options).await,
+            Some(patch) => self.registry.end(def, &target, &options, patch.clone(), self.manager()).await,
+        };
+        deleted.map(drop)
     }
 }
 

@@ -12,7 +12,7 @@ use apiserver_core::write::{
 use client::Object;
 use meta::{Reason, ResourceVersion, Status};
 use serde_json::Value;
-use store::CommitError;
+use store::{CommitError, Haste};
 use store_core::{Expected, Key, Op, Record, Revision, Transaction, TransactionError};
 
 use crate::keys;
@@ -34,6 +34,8 @@ pub struct WriteOptions {
     pub field_manager: String,
     /// Decide only.
     pub dry_run: bool,
+    /// Whether anybody waits for it.
+    pub haste: Haste,
 }
 
 /// What a write answers with.
@@ -67,6 +69,7 @@ struct Change<'a> {
     /// What must be stored in the same moment, before it.
     first: Vec<Op>,
     dry_run: bool,
+    haste: Haste,
 }
 
 /// What a commit came to.
@@ -130,7 +133,7 @@ impl Registry {
                 return Ok(unstored(plan));
             }
             let holder = holder(def, &plan.object);
-            match self.commit_create(def, namespace, &surroundings, &mut plan, charge).await {
+            match self.commit_create(def, namespace, &surroundings, &mut plan, charge, options.haste).await {
                 Ok(record) => {
                     let object = self.event_object(def, &record);
                     return Ok(Written { object, created: true, warnings: plan.warnings });
@@ -206,6 +209,7 @@ impl Registry {
         surroundings: &Surroundings,
         plan: &mut CreatePlan,
         charge: Charge<'_>,
+        haste: Haste,
     ) -> Result<Arc<Record>, CommitError> {
         let key = keys::object(&def.kind, namespace, &plan.name);
         let mut transaction = Transaction::create(key, encode(def, std::mem::take(&mut plan.object)));
@@ -217,16 +221,16 @@ impl Registry {
         if let Some((key, revision)) = &surroundings.namespace {
             transaction = transaction.and(Op::Require { key: key.clone(), expected: Expected::At(*revision) });
         }
-        let record = self.commit(charge.ops.clone(), transaction).await?;
+        let record = self.commit(charge.ops.clone(), transaction, haste).await?;
         self.remember_expiry(def, &record);
         Ok(record)
     }
 
     /// Commits a transaction behind some other changes and gives the record of its first change.
-    async fn commit(&self, first: Vec<Op>, transaction: Transaction) -> Result<Arc<Record>, CommitError> {
+    async fn commit(&self, first: Vec<Op>, transaction: Transaction, haste: Haste) -> Result<Arc<Record>, CommitError> {
         let at = first.len();
         let ops = first.into_iter().chain(transaction.ops).collect();
-        let applied = self.store.commit(Transaction { ops }).await?;
+        let applied = self.store.commit_with(Transaction { ops }, haste).await?;
         Ok(applied.records.into_iter().nth(at).expect("a transaction of a change has a record"))
     }
 
@@ -243,7 +247,7 @@ impl Registry {
         });
         let wanted = [(api::resources::SERVICE_ACCOUNTS, account), (api::resources::CONFIG_MAPS, root)];
         let known = Surroundings::in_namespace(NamespaceState::Active);
-        let options = WriteOptions { field_manager: "kube-controller-manager".to_owned(), dry_run: false };
+        let options = WriteOptions { field_manager: "kube-controller-manager".to_owned(), ..WriteOptions::default() };
         let plans = wanted.into_iter().filter_map(|(resource, tree)| {
             let def = kinds::by_resource(&resource)?;
             let (tree, _) = normalise(def, tree).ok()?;
@@ -352,11 +356,27 @@ impl Registry {
                 Outcome::Unchanged => Commit::Done(shown),
                 Outcome::Write(new) => {
                     let first = Vec::new();
-                    self.write(Change { def, current: &current, new, first, dry_run: options.dry_run }).await?
+                    self.write(Change {
+                        def,
+                        current: &current,
+                        new,
+                        first,
+                        dry_run: options.dry_run,
+                        haste: options.haste,
+                    })
+                    .await?
                 }
                 Outcome::Remove(new) => {
                     let first = Vec::new();
-                    self.remove(Change { def, current: &current, new, first, dry_run: options.dry_run }).await?
+                    self.remove(Change {
+                        def,
+                        current: &current,
+                        new,
+                        first,
+                        dry_run: options.dry_run,
+                        haste: options.haste,
+                    })
+                    .await?
                 }
             };
             if let Commit::Done(object) = committed {
@@ -367,7 +387,7 @@ impl Registry {
         Err(Status::modified(&def.kind.resource, target.name))
     }
 
-    fn plan_update(
+    pub(crate) fn plan_update(
         &self,
         def: &KindDef,
         current: &Value,
@@ -403,7 +423,7 @@ impl Registry {
     }
 
     async fn write(&self, change: Change<'_>) -> Result<Commit<Arc<Object>>, Status> {
-        let Change { def, current, mut new, first, dry_run } = change;
+        let Change { def, current, mut new, first, dry_run, haste } = change;
         let charge = match self.charge(def, Some(object(def, current).tree()), Some(&mut new)).await {
             Ok(charge) => charge,
             Err(refusal) if dry_run => return Err(refusal),
@@ -419,7 +439,7 @@ impl Registry {
         let holder = holder(def, &new);
         let payload = encode(def, new);
         let expected = Expected::At(current.revision);
-        match self.commit(first, Transaction::put(current.key.clone(), payload, expected)).await {
+        match self.commit(first, Transaction::put(current.key.clone(), payload, expected), haste).await {
             Ok(record) => {
                 self.release(def, object(def, current).tree());
                 self.remember_expiry(def, &record);
@@ -433,7 +453,7 @@ impl Registry {
     }
 
     async fn remove(&self, change: Change<'_>) -> Result<Commit<Arc<Object>>, Status> {
-        let Change { def, current, new, first, dry_run } = change;
+        let Change { def, current, new, first, dry_run, haste } = change;
         if dry_run {
             return Ok(Commit::Done(stored::shown(new, current.revision)));
         }
@@ -441,7 +461,7 @@ impl Registry {
         let first = [first, charge.ops.clone()].concat();
         let last = Some(encode(def, new));
         let expected = Expected::At(current.revision);
-        match self.commit(first, Transaction::delete(current.key.clone(), expected, last)).await {
+        match self.commit(first, Transaction::delete(current.key.clone(), expected, last), haste).await {
             Ok(record) => {
                 self.release(def, object(def, current).tree());
                 Ok(Commit::Done(self.event_object(def, &record)))
@@ -491,11 +511,15 @@ impl Registry {
                     if !dry_run {
                         self.occupy(def, &new);
                     }
-                    (self.write(Change { def, current: &current, new, first, dry_run }).await?, false)
+                    (
+                        self.write(Change { def, current: &current, new, first, dry_run, haste: Haste::Now }).await?,
+                        false,
+                    )
                 }
-                Deletion::Remove(new) => {
-                    (self.remove(Change { def, current: &current, new, first, dry_run }).await?, true)
-                }
+                Deletion::Remove(new) => (
+                    self.remove(Change { def, current: &current, new, first, dry_run, haste: Haste::Now }).await?,
+                    true,
+                ),
             };
             if let Commit::Done(object) = committed {
                 return Ok(Deleted { object, gone, warnings: Vec::new() });

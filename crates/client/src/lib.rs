@@ -97,6 +97,15 @@ pub struct WriteOptions {
     pub field_manager: String,
     /// Answer as if, change nothing.
     pub dry_run: bool,
+    /// Nobody waits for this write: in process it may be kept back for a moment, to be flushed together with others.
+    pub patient: bool,
+}
+
+impl WriteOptions {
+    /// Options of a write that nobody waits for.
+    pub fn patient() -> Self {
+        Self { patient: true, ..Self::default() }
+    }
 }
 
 /// Options of a deletion.
@@ -110,6 +119,9 @@ pub struct DeleteOptions {
     pub grace_period_secs: Option<i64>,
     /// What becomes of dependents; `None` takes the kind's default.
     pub propagation: Option<Propagation>,
+    /// A strategic merge patch by which the status comes to its end, stored in the same moment: one write and one event
+    /// for what would be two. In process only.
+    pub last_status: Option<Value>,
 }
 
 /// `propagationPolicy` of a deletion.

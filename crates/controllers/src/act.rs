@@ -15,13 +15,19 @@ use serde_json::Value;
 pub(crate) struct Api {
     client: Arc<dyn Client>,
     namespace: Option<String>,
+    options: WriteOptions,
 }
 
 impl Api {
     /// The objects of a namespace; an empty name means cluster-scoped objects.
     pub(crate) fn new(client: &Arc<dyn Client>, namespace: &str) -> Self {
         let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
-        Self { client: Arc::clone(client), namespace }
+        Self { client: Arc::clone(client), namespace, options: WriteOptions::default() }
+    }
+
+    /// The same, for what is written about work that is done and not to have it done: nobody waits for that.
+    pub(crate) fn patient(&self) -> Self {
+        Self { options: WriteOptions::patient(), ..self.clone() }
     }
 
     fn id(&self, resource: ResourceId, name: &str) -> ObjectId {
@@ -34,12 +40,12 @@ impl Api {
 
     pub(crate) async fn create(&self, resource: ResourceId, body: Value) -> Result<Arc<Object>, Status> {
         let target = Collection { resource, namespace: self.namespace.clone() };
-        self.client.create(&target, None, body, &WriteOptions::default()).await
+        self.client.create(&target, None, body, &self.options).await
     }
 
     /// A merge patch; the preconditions are in it.
     pub(crate) async fn merge(&self, resource: ResourceId, name: &str, patch: Value) -> Result<Arc<Object>, Status> {
-        self.client.patch(&self.id(resource, name), None, Patch::Merge(patch), &WriteOptions::default()).await
+        self.client.patch(&self.id(resource, name), None, Patch::Merge(patch), &self.options).await
     }
 
     /// A strategic merge patch; the preconditions are in it.
@@ -49,7 +55,7 @@ impl Api {
         name: &str,
         patch: Value,
     ) -> Result<Arc<Object>, Status> {
-        self.client.patch(&self.id(resource, name), None, Patch::Strategic(patch), &WriteOptions::default()).await
+        self.client.patch(&self.id(resource, name), None, Patch::Strategic(patch), &self.options).await
     }
 
     /// A merge patch of a subresource; the preconditions are in it.
@@ -61,7 +67,7 @@ impl Api {
         patch: Value,
     ) -> Result<Arc<Object>, Status> {
         let id = self.id(resource, name);
-        self.client.patch(&id, Some(subresource), Patch::Merge(patch), &WriteOptions::default()).await
+        self.client.patch(&id, Some(subresource), Patch::Merge(patch), &self.options).await
     }
 
     /// Deletes exactly this state of this object. That it is gone already is success (C-57).
@@ -77,6 +83,7 @@ impl Api {
             resource_version: (!meta::mutants::is_on("delete-by-name")).then_some(target.resource_version),
             grace_period_secs,
             propagation,
+            last_status: None,
         };
         self.delete_by(resource, &target.name, &options).await
     }

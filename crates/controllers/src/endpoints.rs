@@ -95,7 +95,7 @@ impl Controller for EndpointsController {
 
     async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
         let plan = self.plan(key)?;
-        let api = Api::new(&self.client, &key.namespace);
+        let api = Api::new(&self.client, &key.namespace).patient();
         let outcomes = join_all(plan.actions.iter().map(|action| perform(&api, action))).await;
         let mut failed = false;
         for (action, outcome) in plan.actions.iter().zip(outcomes) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{Client, Object};
 use controllers_core::stateful_set::{Action, Failure, HealRollout, Plan, SetFacts, View, plan, report};
@@ -11,7 +12,7 @@ use informer::{Cacheable, Change, Clock, EventRecorder, Informer, Key, Kinded, O
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use meta::{Reason, ResourceId, Status};
+use meta::{Reason, ResourceId, Status, Timestamp};
 use serde::de::Error as _;
 
 use crate::Parts;
@@ -56,6 +57,9 @@ impl Kinded for CachedSet {
     }
 }
 
+/// How long a status waits for a step of its set's rollout, to be written together with it.
+const STATUS_PATIENCE: Duration = Duration::from_millis(5);
+
 /// What was written for one set and may not be in the caches yet, and the notes of its last plan.
 #[derive(Debug, Default)]
 struct Memory {
@@ -64,6 +68,8 @@ struct Memory {
     claims: Unseen,
     revisions: Unseen,
     notes: BTreeSet<Note>,
+    /// Until when a status that is all there is to write is kept back.
+    status_due: Option<Timestamp>,
 }
 
 struct StatefulSetController {
@@ -152,8 +158,9 @@ impl Controller for StatefulSetController {
 
     async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
         let set = self.sets.get(&key.namespace, &key.name)?;
-        let plan = self.plan(&set.0);
+        let mut plan = self.plan(&set.0);
         self.on_plan.show(&plan);
+        memory.hold_status_back(&mut plan, self.clock.now());
         Some(match self.obey(&set.0, &plan, memory).await {
             Err(()) => Outcome::Failed,
             Ok(()) if plan.retry => Outcome::Failed,
@@ -250,7 +257,8 @@ impl StatefulSetController {
                 None => Vec::new(),
             }
         };
-        let (written, done) = tokio::join!(status, self.pods_work(&api, set, &about, plan));
+        // The pods first: it is for them that somebody waits.
+        let (done, written) = tokio::join!(self.pods_work(&api, set, &about, plan), status);
         let tidy = |action| {
             let api = &api;
             async move { (action, perform(api, action).await) }
@@ -317,6 +325,26 @@ impl StatefulSetController {
 }
 
 impl Memory {
+    /// Takes a status out of a plan that has nothing else to write, for [`STATUS_PATIENCE`] at most: the next step of a
+    /// rollout is often so near that it can take the status along (docs/decisions/0023).
+    fn hold_status_back(&mut self, plan: &mut Plan, now: Timestamp) {
+        let has_work = [&plan.prepare, &plan.tidy].into_iter().any(|actions| !actions.is_empty())
+            || plan.batches.iter().flatten().any(|chain| !chain.is_empty())
+            || plan.retry;
+        if has_work || !matches!(plan.status, Some(Action::WriteStatus { .. })) {
+            self.status_due = None;
+            return;
+        }
+        let patience_ends = || now.checked_add(STATUS_PATIENCE).unwrap_or(Timestamp::MAX);
+        let due = *self.status_due.get_or_insert_with(patience_ends);
+        if due <= now {
+            self.status_due = None;
+        } else {
+            plan.status = None;
+            plan.look_again = plan.look_again.into_iter().chain([due]).min();
+        }
+    }
+
     /// Notes what the caches must show before the next plan.
     fn note(&mut self, action: &Action, effect: Effect) {
         let unseen = match action {
@@ -375,7 +403,7 @@ async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
             api.merge(STATEFUL_SETS, &set.name, patch.clone()).await.map(Effect::wrote)
         }
         Action::WriteStatus { set, patch } => {
-            api.merge_into(STATEFUL_SETS, "status", &set.name, patch.clone()).await.map(Effect::wrote)
+            api.patient().merge_into(STATEFUL_SETS, "status", &set.name, patch.clone()).await.map(Effect::wrote)
         }
     }
 }
@@ -395,7 +423,39 @@ fn reference(set: &SetFacts) -> ObjectReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use controllers_core::words::Target;
+    use meta::{ResourceVersion, Uid};
     use serde_json::json;
+
+    #[test]
+    fn a_status_alone_waits_a_moment_for_a_step_that_takes_it_along() {
+        let set = Target { name: "db".to_owned(), uid: Uid("u".to_owned()), resource_version: ResourceVersion(7) };
+        let status = || Some(Action::WriteStatus { set: set.clone(), patch: json!({}) });
+        let alone = || Plan { status: status(), ..Plan::default() };
+        let with_a_step = || Plan { batches: vec![vec![vec![Action::ConfirmSet { set: set.clone() }]]], ..alone() };
+        let millis = |millis| Timestamp::from_millisecond(millis).expect("a moment");
+        let mut memory = Memory::default();
+        let mut look = |mut plan: Plan, now| {
+            memory.hold_status_back(&mut plan, millis(now));
+            (plan.status.is_some(), plan.look_again.map(Timestamp::as_millisecond))
+        };
+        for (plan, now, is_written, look_again) in [
+            (alone(), 100, false, Some(105)),
+            // Another change does not make it wait longer.
+            (alone(), 103, false, Some(105)),
+            (alone(), 105, true, None),
+            (alone(), 110, false, Some(115)),
+            (with_a_step(), 111, true, None),
+            (alone(), 120, false, Some(125)),
+            // It changed back: there is nothing to write, and nothing is due.
+            (Plan::default(), 121, false, None),
+            (alone(), 126, false, Some(131)),
+            // An earlier look stays.
+            (Plan { look_again: Some(millis(129)), ..alone() }, 127, false, Some(129)),
+        ] {
+            assert_eq!(look(plan, now), (is_written, look_again), "at {now}");
+        }
+    }
 
     #[test]
     fn a_pod_that_changes_nothing_that_counts_wakes_nobody() {

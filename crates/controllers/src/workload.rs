@@ -210,6 +210,7 @@ async fn perform(api: &Api, write: &Write) -> Result<(String, Effect), Status> {
                 resource_version: (!in_any_state).then_some(target.resource_version),
                 grace_period_secs: *grace_period_secs,
                 propagation: Some(if *foreground { Propagation::Foreground } else { Propagation::Background }),
+                last_status: None,
             };
             api.delete_by(resource, &target.name, &options).await?;
             Ok((target.name.clone(), Effect::deleted(target)))

@@ -149,7 +149,7 @@ impl Actor {
 }
 
 fn options() -> WriteOptions {
-    WriteOptions { field_manager: FIELD_MANAGER.to_owned(), dry_run: false }
+    WriteOptions { field_manager: FIELD_MANAGER.to_owned(), ..WriteOptions::default() }
 }
 
 /// The object is gone, another one, or already where it belongs.

@@ -19,6 +19,9 @@ pub struct Config {
     pub batch_max: usize,
     /// Bytes of keys and values in one durable batch, beyond which no further transaction joins it.
     pub batch_bytes_max: usize,
+    /// How long a transaction that [may wait](Haste::MayWait) is kept back for others to be flushed with. The writer that
+    /// is stepped by hand keeps nothing back.
+    pub patience: Duration,
     /// Bytes of keys and values of one transaction.
     pub transaction_bytes_max: usize,
     /// Events that wait in memory for the watches of one prefix; a watch that lags further reads from the history.
@@ -41,10 +44,11 @@ impl Config {
                 events_max: 300_000,
                 bytes_max: 256 << 20,
             },
-            retained: Retained { live_bytes_max: 256 << 20, superseded_bytes_max: 8 << 20 },
+            retained: Retained { live_bytes_max: 256 << 20, superseded_bytes_max: 4 << 20 },
             queue_max: 4_096,
             batch_max: 512,
             batch_bytes_max: 4 << 20,
+            patience: Duration::from_millis(2),
             transaction_bytes_max: 8 << 20,
             watch_ring_events_max: 1_024,
             watch_ring_bytes_max: 8 << 20,
@@ -52,6 +56,17 @@ impl Config {
             clock: Clock::machine(),
         }
     }
+}
+
+/// Whether anybody waits for a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Haste {
+    /// It is flushed as soon as the writer is free.
+    #[default]
+    Now,
+    /// Nothing else depends on it soon: it waits for the next transaction that is flushed [now](Haste::Now), at most for
+    /// [`Config::patience`]. A flush less, and nobody who is in a hurry waits behind it.
+    MayWait,
 }
 
 /// Which revisions the store gives out next (D3, S13).

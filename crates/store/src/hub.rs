@@ -4,7 +4,7 @@
 //! longer reaches back that far, it reads the store's history. So memory for each watch is constant, a thousand watches
 //! of one prefix share every event, and the named bound of a slow watch is the history's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -103,10 +103,10 @@ impl Hub {
         }
     }
 
-    /// Hands out the events of one published batch and wakes whoever watches one of them.
+    /// Hands out the events of one published batch and wakes whoever watches one of them, those of the first event first.
     pub(crate) fn publish(&self, events: &[Arc<Event>]) {
         let Some(last) = events.last() else { return };
-        let mut touched: BTreeMap<Bytes, Arc<Group>> = BTreeMap::new();
+        let (mut known, mut touched) = (BTreeSet::new(), Vec::new());
         {
             let groups = self.groups();
             for event in events {
@@ -114,12 +114,14 @@ impl Hub {
                 for length in groups.lengths.keys().take_while(|length| **length <= key.len()) {
                     let Some(group) = groups.by_prefix.get(&key[..*length]) else { continue };
                     group.ring().push(event.clone(), self.ring_events_max, self.ring_bytes_max);
-                    touched.entry(group.prefix.clone()).or_insert_with(|| group.clone());
+                    if known.insert(group.prefix.clone()) {
+                        touched.push(group.clone());
+                    }
                 }
             }
             self.announced.store(last.revision().0, Ordering::Release);
         }
-        for group in touched.values() {
+        for group in touched {
             group.changed.notify_waiters();
         }
     }

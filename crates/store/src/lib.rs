@@ -21,7 +21,7 @@ mod store;
 mod watch;
 mod writer;
 
-pub use config::{Clock, Config, Timeline};
+pub use config::{Clock, Config, Haste, Timeline};
 pub use engine::{Batch, Engine, EngineCommitError, EngineError, EngineReader, Room};
 pub use error::{CommitError, OpenError, ReadError, WatchError};
 pub use lock::{Holder, LockError};

@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::shared::{FetchError, Shared};
 use crate::writer::Message;
 use crate::{
-    Batch, CommitError, Config, Engine, EngineError, Metrics, OpenError, ReadError, Timeline, Watch, WatchError, Writer,
+    Batch, CommitError, Config, Engine, EngineError, Haste, Metrics, OpenError, ReadError, Timeline, Watch, WatchError,
+    Writer,
 };
 
 /// Items of a range that are read under one lock, so that a long range does not hold up the writer.
@@ -77,13 +78,21 @@ impl Store {
     /// # Errors
     /// [`CommitError::Refused`] if a precondition fails; others see there.
     pub async fn commit(&self, transaction: Transaction) -> Result<Applied, CommitError> {
+        self.commit_with(transaction, Haste::Now).await
+    }
+
+    /// As [`Store::commit`], for a transaction that may be in no haste.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn commit_with(&self, transaction: Transaction, haste: Haste) -> Result<Applied, CommitError> {
         let bytes = transaction.size();
         let bytes_max = self.shared.config.transaction_bytes_max;
         if bytes > bytes_max {
             return Err(CommitError::TooLarge { bytes, bytes_max });
         }
         let (answer, answered) = oneshot::channel();
-        self.send(Message::Commit { transaction, bytes, answer }).await?;
+        self.send(Message::Commit { transaction, bytes, haste, answer }).await?;
         answered.await.map_err(|_| CommitError::Closed)?
     }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use store_core::{Applied, Expected, Op, Revision, Staged, Transaction, encode_record};
+use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::shared::Shared;
-use crate::{Batch, CommitError, Engine, EngineCommitError, Room};
+use crate::{Batch, CommitError, Engine, EngineCommitError, Haste, Room};
 
 type Answer = Result<Applied, CommitError>;
 
@@ -16,6 +18,7 @@ pub(crate) enum Message {
     Commit {
         transaction: Transaction,
         bytes: usize,
+        haste: Haste,
         answer: oneshot::Sender<Answer>,
     },
     /// Forget history up to here, however young.
@@ -37,7 +40,15 @@ pub struct Writer {
     shared: Arc<Shared>,
     engine: Option<Box<dyn Engine>>,
     inbox: mpsc::Receiver<Message>,
+    /// Lent to [`Self::receive`], so that it need not allocate.
+    arrived: Vec<Message>,
     waiting: VecDeque<Message>,
+}
+
+impl Message {
+    fn may_wait(&self) -> bool {
+        matches!(self, Self::Commit { haste: Haste::MayWait, .. })
+    }
 }
 
 /// What a batch owes its callers once it is durable.
@@ -49,7 +60,7 @@ struct Owed {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, engine: Box<dyn Engine>, inbox: mpsc::Receiver<Message>) -> Self {
-        Self { shared, engine: Some(engine), inbox, waiting: VecDeque::new() }
+        Self { shared, engine: Some(engine), inbox, arrived: Vec::new(), waiting: VecDeque::new() }
     }
 
     /// Returns once something waits to be written, or nobody can send anything any more. Nothing is lost if dropped.
@@ -70,20 +81,47 @@ impl Writer {
         self.batch()
     }
 
-    /// Works until the store is closed or its last handle is dropped.
+    /// Works on this thread until the store is closed or its last handle is dropped.
     pub(crate) fn run(mut self) {
-        let mut arrived = Vec::new();
-        while self.engine.is_some() {
-            if self.waiting.is_empty() {
-                arrived.clear();
-                if self.inbox.blocking_recv_many(&mut arrived, self.shared.config.batch_max) == 0 {
-                    break;
-                }
-                self.waiting.extend(arrived.drain(..));
-            }
-            self.step();
+        match runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(timed) => timed.block_on(self.work()),
+            Err(error) => self.fail(format!("start the writer's timer: {error}"), Owed::default()),
         }
         self.shut();
+    }
+
+    async fn work(&mut self) {
+        while self.engine.is_some() && self.gather().await {
+            self.step();
+        }
+    }
+
+    /// Waits until something should be flushed; false when nobody can send anything any more.
+    async fn gather(&mut self) -> bool {
+        if self.waiting.is_empty() && !self.receive().await {
+            return false;
+        }
+        let until = Instant::now() + self.shared.config.patience;
+        while self.waiting.len() < self.shared.config.batch_max && self.waiting.iter().all(Message::may_wait) {
+            // Nobody in a hurry came, or nobody is left who could.
+            if !timeout_at(until, self.receive()).await.unwrap_or(false) {
+                break;
+            }
+        }
+        // Who is in haste is told first, too. What closes or compacts the store stays behind what came before it.
+        if self.waiting.iter().all(|message| matches!(message, Message::Commit { .. })) {
+            self.waiting.make_contiguous().sort_by_key(Message::may_wait);
+        }
+        true
+    }
+
+    /// Takes what has arrived, or waits for it.
+    async fn receive(&mut self) -> bool {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        let count = self.inbox.recv_many(&mut arrived, self.shared.config.batch_max).await;
+        self.waiting.extend(arrived.drain(..));
+        self.arrived = arrived;
+        count > 0
     }
 
     fn batch(&mut self) -> usize {
@@ -94,7 +132,7 @@ impl Writer {
         while let Some(message) = self.waiting.pop_front() {
             answered += 1;
             match message {
-                Message::Commit { transaction, bytes, answer } => {
+                Message::Commit { transaction, bytes, answer, .. } => {
                     let outcome = self.stage(&mut staged, &transaction, room);
                     owed.commits.push((answer, outcome));
                     bytes_staged += bytes;
@@ -174,8 +212,9 @@ impl Writer {
         };
         self.shared.transactions.fetch_add(owed.commits.len() as u64, Ordering::Relaxed);
         self.shared.batches.fetch_add(1, Ordering::Relaxed);
-        owed.settle(state.floor);
+        // Watchers first: controllers go on from events, callers seldom from answers.
         self.shared.hub.publish(&events);
+        owed.settle(state.floor);
         if !events.is_empty() {
             self.shared.revisions.send_replace(state.last);
         }

@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::*;
-use store::{CommitError, Config, ReadError, Timeline, WatchError};
+use store::{CommitError, Config, Haste, ReadError, Timeline, WatchError};
 use store_core::{At, Expected, Key, Op, Payload, Range, Revision, Transaction, TransactionError};
 
 macro_rules! on_every_engine {
@@ -43,10 +45,28 @@ on_every_engine![
     closing_commits_what_waits_and_ends_watches,
     concurrent_swaps_have_one_winner_for_each_revision,
     too_large_a_transaction_is_refused,
+    a_transaction_that_may_wait_is_flushed_with_the_next,
+    a_transaction_that_may_wait_does_not_wait_for_ever,
 ];
 
 mod scenarios {
     use super::*;
+
+    pub async fn a_transaction_that_may_wait_is_flushed_with_the_next(disk: &Disk) {
+        let store = disk.open(Config { patience: Duration::from_secs(3_600), ..Config::standard() });
+        let mut first = std::pin::pin!(store.commit_with(Transaction::create("a", text("1")), Haste::MayWait));
+        assert!(futures::poll!(&mut first).is_pending());
+        let second = store.commit(Transaction::create("b", text("2"))).await.unwrap();
+        // Who is in haste goes first.
+        assert_eq!((first.await.unwrap().revision, second.revision), (at(2), at(1)));
+        assert_eq!(store.metrics().batches_total, 1);
+    }
+
+    pub async fn a_transaction_that_may_wait_does_not_wait_for_ever(disk: &Disk) {
+        let store = disk.open(Config::standard());
+        let applied = store.commit_with(Transaction::create("a", text("1")), Haste::MayWait).await.unwrap();
+        assert_eq!(applied.revision, at(1));
+    }
 
     pub async fn a_key_is_created_once(disk: &Disk) {
         let store = disk.open(Config::standard());

@@ -55,7 +55,7 @@ impl WriteParameters {
         }
         let field_manager = if manager.is_empty() { manager_of_agent(headers) } else { manager.to_owned() };
         Ok(Self {
-            write: WriteOptions { field_manager, dry_run: dry_run(query, &kind)? },
+            write: WriteOptions { field_manager, dry_run: dry_run(query, &kind)?, ..WriteOptions::default() },
             validation,
             force: query.get("force").map(|_| query.flag("force")),
             manager_given: !manager.is_empty(),

@@ -3,7 +3,7 @@
 use api::codec::{self, DecodeError, Expected, FieldProblem, FieldValidation, Media, Mode};
 use apiserver_core::kinds::KindDef;
 use apiserver_core::patch::{ApplyRequest, Place, Writer, apply, json_patch, merge_patch, strategic_patch};
-use apiserver_core::write::{apply_scale, scale_of};
+use apiserver_core::write::{Deletion, DeletionOptions, Outcome, apply_scale, decide_delete, scale_of};
 use http::HeaderMap;
 use meta::{Reason, Status};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::http::options::WriteParameters;
 use crate::http::subresources::SCALE;
 use crate::query::invalid_option;
 use crate::registry::Registry;
-use crate::writing::{Changed, Judged, Target, WriteOptions, Written, judge, normalise, patch_invalid};
+use crate::writing::{Changed, Deleted, Judged, Target, WriteOptions, Written, judge, normalise, patch_invalid};
 
 /// The kinds of patch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -228,6 +228,44 @@ impl Registry {
 }
 
 impl Registry {
+    /// Deletes an object together with a last patch of its status: both or neither.
+    ///
+    /// # Errors
+    /// The refusal as the client sees it.
+    pub async fn end(
+        &self,
+        def: &KindDef,
+        target: &Target<'_>,
+        options: &DeletionOptions,
+        status: Value,
+        field_manager: &str,
+    ) -> Result<Deleted, Status> {
+        let place = Place::root(def.kind.gvk()).ok_or_else(|| Status::internal("the kind has no schema"))?;
+        let patch = PatchBody::Strategic(status);
+        let written = WriteOptions { field_manager: field_manager.to_owned(), ..WriteOptions::default() };
+        let at = Target { subresource: "status", ..*target };
+        let decide = |current: &Value, now| {
+            let patched = decoded(def, patch.patched(place, current)?, FieldValidation::Strict, false)?;
+            let plan = self.plan_update(def, current, patched.tree, &at, &written, false)?;
+            let state = match plan.outcome {
+                Outcome::Unchanged => current.clone(),
+                Outcome::Write(mut new) => {
+                    // The deletion's precondition is about what was stored.
+                    new["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+                    new
+                }
+                Outcome::Remove(last) => return Ok((Deletion::Remove(last), Vec::new())),
+            };
+            let deletion = match decide_delete(def, &state, options, now)? {
+                // The status is new all the same.
+                Deletion::Unchanged if state != *current => Deletion::Mark(without_version(state)),
+                deletion => deletion,
+            };
+            Ok((deletion, Vec::new()))
+        };
+        self.delete_as(def, target, options.dry_run, decide).await
+    }
+
     /// Applies a scale: the replica count is owned by the applier, through `scale` (P-52).
     ///
     /// # Errors
@@ -298,6 +336,14 @@ fn check_same_kind(def: &KindDef, patched: &Value) -> Result<(), Status> {
         return Err(Status::bad_request(text));
     }
     Ok(())
+}
+
+/// A state as it is stored.
+fn without_version(mut state: Value) -> Value {
+    if let Some(metadata) = state["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
+    state
 }
 
 fn decoded(def: &KindDef, tree: Value, validation: FieldValidation, applied: bool) -> Result<Changed, Status> {

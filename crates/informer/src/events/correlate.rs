@@ -59,6 +59,16 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// The name of the Event to write, if there is one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Drop => None,
+            Self::Create { name, .. } | Self::Repeat { name, .. } => Some(name),
+        }
+    }
+}
+
 type Subject = (String, String, String, String, String);
 type Group = (Subject, EventType, String);
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use client::{Client, Collection, Patch, WriteOptions};
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use meta::{ObjectId, Reason, ResourceId, Timestamp};
@@ -23,6 +24,8 @@ use correlate::{Correlator, Happening, Verdict};
 
 /// Most events that wait to be written; more are dropped and counted.
 const WAITING_MAX: usize = 4096;
+/// Most events that are written at once.
+const TOGETHER_MAX: usize = 64;
 
 /// Where events are stored.
 pub const EVENTS: ResourceId = ResourceId::of("", "v1", "events");
@@ -147,17 +150,31 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, mut inbox: mpsc::Receiver<(Happening, Arc<Source>)>) {
-        while let Some((happening, source)) = inbox.recv().await {
-            let what = What { happening: &happening, source: &source };
-            match self.correlator.handle(&happening) {
-                Verdict::Drop => {}
-                Verdict::Create { name, message } => {
-                    self.create(what, &name, &message, 1, happening.at).await;
-                }
-                Verdict::Repeat { name, message, count, first } => {
-                    self.repeat(what, &name, &message, count, first).await;
+        let mut waiting = Vec::with_capacity(TOGETHER_MAX);
+        while inbox.recv_many(&mut waiting, TOGETHER_MAX).await > 0 {
+            // One write an event and round: the last that was decided of it says all.
+            let mut round: Vec<(Verdict, What<'_>)> = Vec::with_capacity(waiting.len());
+            for (happening, source) in &waiting {
+                let verdict = self.correlator.handle(happening);
+                let what = What { happening, source };
+                match round
+                    .iter_mut()
+                    .find(|(earlier, _)| earlier.name().is_some_and(|name| verdict.name() == Some(name)))
+                {
+                    Some(earlier) => *earlier = (verdict, what),
+                    None => round.push((verdict, what)),
                 }
             }
+            join_all(round.iter().map(|(verdict, what)| self.write(verdict, *what))).await;
+            waiting.clear();
+        }
+    }
+
+    async fn write(&self, verdict: &Verdict, what: What<'_>) {
+        match verdict {
+            Verdict::Drop => {}
+            Verdict::Create { name, message } => self.create(what, name, message, 1, what.happening.at).await,
+            Verdict::Repeat { name, message, count, first } => self.repeat(what, name, message, *count, *first).await,
         }
     }
 
@@ -165,7 +182,7 @@ impl Writer {
         let namespace = namespace_of(&what.happening.about);
         let body = event_body(what, name, message, count, first);
         let target = Collection::in_namespace(EVENTS, namespace);
-        match self.client.create(&target, None, body, &WriteOptions::default()).await {
+        match self.client.create(&target, None, body, &WriteOptions::patient()).await {
             Ok(_) => {}
             // A namespace that is going away takes no more events (V-39); that is as it should be.
             Err(error) => tracing::debug!(namespace, name, %error, "an event could not be written"),
@@ -175,7 +192,7 @@ impl Writer {
     async fn repeat(&self, what: What<'_>, name: &str, message: &str, count: u32, first: Timestamp) {
         let id = ObjectId::namespaced(EVENTS, namespace_of(&what.happening.about), name);
         let patch = json!({"count": count, "lastTimestamp": seconds(what.happening.at), "message": message});
-        match self.client.patch(&id, None, Patch::Merge(patch), &WriteOptions::default()).await {
+        match self.client.patch(&id, None, Patch::Merge(patch), &WriteOptions::patient()).await {
             Ok(_) => {}
             // Expired meanwhile: write it anew, with the count it had reached.
             Err(error) if error.reason == Some(Reason::NotFound) => {
