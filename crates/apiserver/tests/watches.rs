@@ -4,6 +4,8 @@
 
 mod support;
 
+use client::DeleteOptions;
+use meta::{ObjectId, Uid};
 use serde_json::{Value, json};
 use support::{CONFIG_MAPS, TestServer};
 
@@ -171,4 +173,47 @@ async fn the_in_process_client_walks_the_same_path() {
     assert_eq!(managed, "tester");
     client.delete(&id, &client::DeleteOptions::default()).await.unwrap();
     assert!(client.get(&id).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_pod_ends_together_with_its_last_status_in_one_event_unless_a_finalizer_holds_it() {
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    let server = TestServer::start().await;
+    let node = server.server.client("system:node:here");
+    for (name, finalizers) in [("free", json!([])), ("held", json!(["example.com/hold"]))] {
+        let pod = json!({
+            "metadata": {"name": name, "finalizers": finalizers},
+            "spec": {"nodeName": "here", "containers": [{"name": "a", "image": "a:1"}]},
+        });
+        let created = server.post(PODS, &pod).await.json();
+        let (path, from) = (format!("{PODS}/{name}"), support::version(&created));
+        server.delete(&path).await;
+        let query = format!("{PODS}?watch=1&resourceVersion={from}&fieldSelector=metadata.name%3D{name}");
+        let mut watch = server.watch(&query, &[]).await;
+        assert_eq!(watch.line().await, format!("MODIFIED {name}"), "its deletion is asked for");
+
+        let id = ObjectId::namespaced(api::resources::PODS, "default", name);
+        let uid = created["metadata"]["uid"].as_str().unwrap();
+        let end = async |uid: &str, phase: &str| {
+            let options = DeleteOptions {
+                uid: Some(Uid(created["metadata"]["uid"].as_str().unwrap().to_owned())),
+                grace_period_secs: Some(0),
+                last_status: Some(json!({"metadata": {"uid": uid}, "status": {"phase": phase}})),
+                ..DeleteOptions::default()
+            };
+            node.delete(&id, &options).await.map_err(|status| status.code)
+        };
+        // Both or neither.
+        assert_eq!(end("another", "Succeeded").await, Err(409));
+        assert_eq!(server.get(&path).await.json()["status"]["phase"], "Pending");
+
+        end(uid, "Succeeded").await.unwrap();
+        let event = watch.next().await.unwrap();
+        assert_eq!(event["object"]["status"]["phase"], "Succeeded");
+        let is_there = server.get(&path).await.status == 200;
+        match name {
+            "free" => assert_eq!((&event["type"], is_there), (&json!("DELETED"), false)),
+            _ => assert_eq!((&event["type"], is_there), (&json!("MODIFIED"), true)),
+        }
+    }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use client::DeleteOptions;
 use images::{Image, ImageError, RegistryAuth};
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use meta::{ObjectId, Reason};
+use meta::{ObjectId, Reason, Status};
 use node_core::script::{Fault, Life};
 use node_core::{Confirmation, Event, ImageFact, ImageFailure, Pulled};
+use serde_json::Value;
 
 use crate::pod::Done;
 use crate::shared::{Shared, pod_id, pod_uid};
@@ -182,13 +183,25 @@ fn registry_auth(entry: &serde_json::Value) -> Option<RegistryAuth> {
     Some(RegistryAuth { username: username.to_owned(), password: password.to_owned() })
 }
 
-/// Removes the object: grace 0, and only this UID.
-pub(crate) async fn delete_object(shared: Arc<Shared>, pod: Arc<Pod>) -> Done {
-    let options = DeleteOptions { uid: Some(pod_uid(&pod)), grace_period_secs: Some(0), ..DeleteOptions::default() };
-    let result = match shared.parts.client.delete(&pod_id(&pod), &options).await {
+/// Removes the object: grace 0, and only this UID. What the API does not know yet of its status goes along.
+pub(crate) async fn delete_object(shared: Arc<Shared>, pod: Arc<Pod>, last_status: Option<Value>) -> Done {
+    let mut options =
+        DeleteOptions { uid: Some(pod_uid(&pod)), grace_period_secs: Some(0), last_status, ..DeleteOptions::default() };
+    let (client, id) = (&shared.parts.client, pod_id(&pod));
+    let mut deleted = client.delete(&id, &options).await;
+    if deleted.as_ref().is_err_and(|status| !is_over(status)) && options.last_status.take().is_some() {
+        // A status that is refused must not keep the pod.
+        deleted = client.delete(&id, &options).await;
+    }
+    let result = match deleted {
         Ok(()) => Ok(()),
-        Err(status) if matches!(status.reason, Some(Reason::NotFound | Reason::Conflict)) => Ok(()),
+        Err(status) if is_over(&status) => Ok(()),
         Err(status) => Err(status.message),
     };
     Done::Event(Event::Deleted(result))
+}
+
+/// The pod is gone, or another one has its name.
+fn is_over(status: &Status) -> bool {
+    matches!(status.reason, Some(Reason::NotFound | Reason::Conflict))
 }

@@ -249,7 +249,7 @@ impl Dispatcher {
         let current_uid = current.as_ref().map(|(_, cached)| pod_uid(cached));
         for (uid, handle) in self.handles.of_name(&name) {
             if Some(&uid) != current_uid.as_ref() {
-                send(&handle, Message::Event(Event::Gone)).await;
+                send(&handle, Message::Event(Box::new(Event::Gone))).await;
             }
         }
         self.finished.retain(|uid, ended| *ended != name || Some(uid) == current_uid.as_ref());
@@ -259,7 +259,7 @@ impl Dispatcher {
         match self.handles.get(&uid) {
             Some(handle) => {
                 self.handles.put(uid, Handle { pod: pod.clone(), ..handle.clone() });
-                send(&handle, Message::Event(Event::Updated(pod))).await;
+                send(&handle, Message::Event(Box::new(Event::Updated(pod)))).await;
             }
             None if !self.is_draining && !self.finished.contains_key(&uid) => self.start_pod(pod, home, None),
             None => {}
@@ -269,9 +269,9 @@ impl Dispatcher {
     async fn pass_on(&mut self, event: RuntimeEvent) {
         let (pod, message) = match event {
             RuntimeEvent::ContainerExited { pod, container, exit } => {
-                (pod, Message::Exited { container: container.0, exit })
+                (pod, Message::Exited { container: container.0, exit: Box::new(exit) })
             }
-            RuntimeEvent::SandboxDied { pod } => (pod, Message::Event(Event::SandboxDied)),
+            RuntimeEvent::SandboxDied { pod } => (pod, Message::Event(Box::new(Event::SandboxDied))),
         };
         if let Some(handle) = self.handles.get(&pod) {
             send(&handle, message).await;
@@ -317,7 +317,7 @@ impl Dispatcher {
             if let Err(why) = crate::sandbox::remove(&handle.shared, &uid, true).await {
                 tracing::warn!(pod = %uid, why, "what a virtual node left behind is not cleared away");
             }
-            crate::acts::delete_object(handle.shared, handle.pod).await;
+            crate::acts::delete_object(handle.shared, handle.pod, None).await;
         });
     }
 
@@ -339,7 +339,7 @@ impl Dispatcher {
         if let [(_, handle)] = self.holders(name).as_slice()
             && is_free
         {
-            send(handle, Message::Event(Event::PredecessorGone)).await;
+            send(handle, Message::Event(Box::new(Event::PredecessorGone))).await;
         }
     }
 

@@ -35,13 +35,13 @@ const WRITE_PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// Longest pause between status writes that fail.
 const WRITE_PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// What a pod's task is told.
+/// What a pod's task is told. Small: an inbox keeps room for 32, however empty.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Something the machine must know.
-    Event(Event),
+    Event(Box<Event>),
     /// A container ended.
-    Exited { container: String, exit: RuntimeExit },
+    Exited { container: String, exit: Box<RuntimeExit> },
     /// An object that the pod names has changed.
     SourcesChanged,
     /// The node shuts down; answered when the pod is at rest and its status written.
@@ -118,6 +118,8 @@ pub(crate) struct PodTask {
     writer: Writer,
     shutdowns: Vec<oneshot::Sender<()>>,
     wants_deletion: bool,
+    /// The object's deletion is under way, and takes the status along.
+    is_deleting: bool,
     is_gone: bool,
 }
 
@@ -193,6 +195,7 @@ impl PodTask {
             writer: Writer { known, is_writing: false, retry_at: None, pause: WRITE_PAUSE_FIRST },
             shutdowns: Vec::new(),
             wants_deletion: false,
+            is_deleting: false,
             is_gone: false,
             shared,
         }
@@ -231,18 +234,18 @@ impl PodTask {
         let now = self.shared.now();
         match message {
             Message::Event(event) => {
-                let has_new_notes = match &event {
+                let has_new_notes = match &*event {
                     Event::Updated(pod) => self.note_update(pod),
                     _ => false,
                 };
-                self.is_gone |= matches!(event, Event::Gone);
-                self.machine.handle(event, now);
+                self.is_gone |= matches!(*event, Event::Gone);
+                self.machine.handle(*event, now);
                 if has_new_notes && self.shared.is_virtual() {
                     // The pod's script may be right now.
                     self.machine.handle(Event::SourcesChanged, now);
                 }
             }
-            Message::Exited { container, exit } => self.take_exit(container, exit),
+            Message::Exited { container, exit } => self.take_exit(container, *exit),
             Message::SourcesChanged => {
                 self.content.is_stale = true;
                 self.machine.handle(Event::SourcesChanged, now);
@@ -287,6 +290,7 @@ impl PodTask {
             Done::Nothing => {}
             Done::Event(event) => {
                 self.is_gone |= matches!(event, Event::Gone);
+                self.is_deleting &= !matches!(event, Event::Deleted(_));
                 self.machine.handle(event, now);
             }
             Done::Events(events) => events.into_iter().for_each(|event| self.machine.handle(event, now)),
@@ -344,12 +348,16 @@ impl PodTask {
             now = self.shared.now();
         }
         self.refresh_content(now);
+        if self.wants_deletion && !self.writer.is_writing {
+            self.wants_deletion = false;
+            self.is_deleting = true;
+            let wanted = self.machine.status(now);
+            let last_status = self.status_patch(&wanted);
+            let pod = self.machine.pod().clone();
+            self.running.push(Box::pin(acts::delete_object(self.shared.clone(), pod, last_status)));
+        }
         let is_written = self.write_status(now);
         self.publish();
-        if self.wants_deletion && (is_written || self.writer.retry_at.is_some()) {
-            self.wants_deletion = false;
-            self.running.push(Box::pin(acts::delete_object(self.shared.clone(), self.machine.pod().clone())));
-        }
         if is_written && self.machine.is_at_rest() {
             for done in self.shutdowns.drain(..) {
                 let _nobody_waits = done.send(());
@@ -447,14 +455,11 @@ impl PodTask {
         if self.is_gone {
             return true;
         }
-        if self.writer.is_writing || self.writer.retry_at.is_some_and(|at| at > now) {
+        if self.writer.is_writing || self.is_deleting || self.writer.retry_at.is_some_and(|at| at > now) {
             return false;
         }
         let wanted = self.machine.status(now);
-        let is_going = self.machine.pod().metadata.deletion_timestamp.is_some();
-        let is_known = self.writer.known.status() == Some(&wanted);
-        let patch = || status::patch(&self.writer.known.tree(), &status::tree(&wanted), &self.uid, is_going);
-        let Some(patch) = (!is_known).then(patch).flatten() else {
+        let Some(patch) = self.status_patch(&wanted) else {
             self.writer.retry_at = None;
             return true;
         };
@@ -467,6 +472,16 @@ impl PodTask {
             Done::Written { wanted, result: result.map(|_| ()) }
         }));
         false
+    }
+
+    /// What the API does not know yet of a status; `None` if it knows all.
+    fn status_patch(&self, wanted: &PodStatus) -> Option<Value> {
+        let known = &self.writer.known;
+        if known.status() == Some(wanted) {
+            return None;
+        }
+        let is_going = self.machine.pod().metadata.deletion_timestamp.is_some();
+        status::patch(&known.tree(), &status::tree(wanted), &self.uid, is_going)
     }
 
     fn written(&mut self, wanted: Box<PodStatus>, result: Result<(), Status>, now: Timestamp) {
