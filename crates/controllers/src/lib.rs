@@ -124,6 +124,7 @@ impl Parts {
     }
 
     pub(crate) fn recorder(&self, client: &Arc<dyn Client>, component: &str) -> EventRecorder {
+        let _there = self.config.background.as_ref().map(Handle::enter);
         EventRecorder::start(
             Arc::clone(client),
             events::Source::component(component),

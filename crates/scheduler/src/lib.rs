@@ -15,6 +15,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use informer::{Clock, EventRecorder, Informers, events};
 use scheduler_core::Action;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,17 +35,21 @@ pub struct Scheduler {
 impl Scheduler {
     /// Starts to place pods; returns at once, caches fill in the background. Stops with `cancel`.
     ///
-    /// `client` acts as `system:kube-scheduler`.
+    /// `client` acts as `system:kube-scheduler`. Events are written on `background`, if there is one.
     pub fn start(
         client: Arc<dyn Client>,
         informers: Informers,
         clock: Arc<dyn Clock>,
+        background: Option<&Handle>,
         cancel: &CancellationToken,
     ) -> Self {
         let cancel = cancel.child_token();
         let tasks = TaskTracker::new();
         let source = events::Source::component("default-scheduler");
-        let recorder = EventRecorder::start(Arc::clone(&client), source, Arc::clone(&clock), &tasks, cancel.clone());
+        let recorder = {
+            let _there = background.map(Handle::enter);
+            EventRecorder::start(Arc::clone(&client), source, Arc::clone(&clock), &tasks, cancel.clone())
+        };
         let actor = Actor { client, recorder, clock: Arc::clone(&clock), pods: informers.of() };
         let dirty = Dirty::follow(&informers);
         let stop = cancel.clone();

@@ -67,7 +67,7 @@ impl World {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let informers = Informers::new(self.server.client("system:roadstead"), tasks, cancel.clone());
         let client = self.server.client("system:kube-scheduler");
-        self.scheduler = Some(Scheduler::start(client, informers, Arc::new(SystemClock), &cancel));
+        self.scheduler = Some(Scheduler::start(client, informers, Arc::new(SystemClock), None, &cancel));
     }
 
     async fn create(&self, resource: ResourceId, body: Value) -> Arc<Object> {

@@ -3,11 +3,11 @@
 //! Here lives the order of things and the cluster's own small file. What is not here: anything a part could know itself.
 //! Start with [`Server::start`].
 
-mod background;
 mod cluster;
 mod error;
 mod parts;
 mod removal;
+mod runtimes;
 
 pub use controllers::HealRollout;
 pub use error::{StartError, StopError};
@@ -21,8 +21,11 @@ use std::path::{Path, PathBuf};
 pub const KUBERNETES_VERSION: &str = "v1.37";
 /// Pods that this node takes unless told otherwise.
 pub const PODS_MAX: usize = 250;
-/// Threads that serve requests and watch events. Two keep a laptop quiet; durable writes wait for the disk anyway.
-pub const WORKER_THREADS: usize = 2;
+/// Threads of the control plane and the node, for the runtime that [`Server::start`] is called on: they wait for each
+/// other, and for the disk, so that a second one would only be one more to wake.
+pub const WORKER_THREADS: usize = 1;
+/// Threads that serve requests. Two keep a laptop quiet.
+const FRONT_THREADS: usize = 2;
 /// Threads for calls that block: the container runtime, unpacking, `nft`.
 pub const BLOCKING_THREADS_MAX: usize = 64;
 

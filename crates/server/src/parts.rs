@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use volumes::LocalVolumes;
 
-use crate::background::Background;
 use crate::cluster::Cluster;
+use crate::runtimes::Beside;
 use crate::{Config, StartError, StopError, images_folder};
 
 /// Domain of service and pod names.
@@ -59,7 +59,7 @@ pub struct Server {
     scheduler: scheduler::Scheduler,
     tasks: TaskTracker,
     cancel: CancellationToken,
-    _background: Background,
+    _beside: [Beside; 2],
 }
 
 impl std::fmt::Debug for Server {
@@ -98,11 +98,13 @@ impl Server {
         let pki = Arc::new(open_pki(&config, &cluster, address)?);
         let tls = pki.server_tls()?;
         let api = Arc::new(start_api(&cluster, Arc::clone(&pki), store.clone()).await?);
-        api.serve(listener, Arc::clone(&tls));
+        let front = Beside::front().map_err(StartError::part("threads for requests"))?;
+        let background = Beside::background().map_err(StartError::part("background"))?;
+        serve(&api, &front, listener, Arc::clone(&tls));
         let gateway = SocketAddr::from((cluster.ranges.gateway(), POD_API_PORT));
         let pod_listener =
             TcpListener::bind(gateway).await.map_err(|source| StartError::Listen { address: gateway, source })?;
-        api.serve(pod_listener, tls);
+        serve(&api, &front, pod_listener, tls);
         write_kubeconfig(&config, &pki, address)?;
 
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
@@ -111,15 +113,13 @@ impl Server {
         let agent = start_agent(&config, &cluster, &api, Arc::clone(&network), &cancel).await?;
         let virtual_nodes = start_virtual_nodes(&config, &cluster, &api, &informers, &cancel);
         api.set_node_streams(agent.streams_beside(&virtual_nodes));
-        let background = Background::start().map_err(StartError::part("background"))?;
         {
-            let there = background.handle();
-            let _there = there.as_ref().map(Handle::enter);
+            let _there = background.enter();
             service_proxy::start(&informers, network, &tasks, cancel.clone());
         }
         start_dns(&cluster, &informers, &tasks, &cancel).await?;
-        let scheduler = start_scheduler(&api, &informers, &cancel);
-        let controllers = start_controllers(&config, &pki, &api, &informers, background.handle(), &cancel);
+        let scheduler = start_scheduler(&api, &informers, background.handle(), &cancel);
+        let controllers = start_controllers(&config, &pki, &api, &informers, background.handle().cloned(), &cancel);
         let figures = controllers.figures();
         api.set_figures(Box::new(move |registry| figures.register(registry)));
         tasks.close();
@@ -134,7 +134,7 @@ impl Server {
             scheduler,
             tasks,
             cancel,
-            _background: background,
+            _beside: [front, background],
         })
     }
 
@@ -217,6 +217,12 @@ async fn start_api(cluster: &Cluster, pki: Arc<Pki>, store: Store) -> Result<Api
     ApiServer::start(config, store).await.map_err(StartError::part("API server"))
 }
 
+/// Answers the requests that come in at a listener, on the threads for requests.
+fn serve(api: &ApiServer, front: &Beside, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
+    let _there = front.enter();
+    api.serve(listener, tls);
+}
+
 async fn start_agent(
     config: &Config,
     cluster: &Cluster,
@@ -296,8 +302,14 @@ async fn start_dns(
     Ok(())
 }
 
-fn start_scheduler(api: &ApiServer, informers: &Informers, cancel: &CancellationToken) -> scheduler::Scheduler {
-    scheduler::Scheduler::start(api.client("system:kube-scheduler"), informers.clone(), Arc::new(SystemClock), cancel)
+fn start_scheduler(
+    api: &ApiServer,
+    informers: &Informers,
+    background: Option<&Handle>,
+    cancel: &CancellationToken,
+) -> scheduler::Scheduler {
+    let client = api.client("system:kube-scheduler");
+    scheduler::Scheduler::start(client, informers.clone(), Arc::new(SystemClock), background, cancel)
 }
 
 fn start_controllers(

@@ -146,7 +146,7 @@ impl World {
     fn start_scheduler(&self, process: &Arc<Process>) {
         let informers = Informers::new(self.client(process, "system:roadstead"), TaskTracker::new(), process.token());
         let client = self.client(process, "system:kube-scheduler");
-        Scheduler::start(client, informers, Arc::new(process.clock.clone()), &process.token());
+        Scheduler::start(client, informers, Arc::new(process.clock.clone()), None, &process.token());
     }
 
     fn kill_part(&self, name: &str) {
