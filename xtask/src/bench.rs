@@ -39,7 +39,7 @@ struct Row {
     aim: f64,
 }
 
-const ROWS: [Row; 18] = [
+const ROWS: [Row; 19] = [
     Row { name: "empty folder to ready", unit: "s", floor: 0.5, aim: 0.2 },
     Row { name: "memory (PSS), idle", unit: "MB", floor: 50.0, aim: 30.0 },
     Row { name: "memory (PSS), 3 pods", unit: "MB", floor: 80.0, aim: 40.0 },
@@ -56,11 +56,12 @@ const ROWS: [Row; 18] = [
     Row { name: "virtual, ordered scale to zero", unit: "ms a pod", floor: 3.0, aim: 1.5 },
     Row { name: "virtual, 10 Parallel sets of 100", unit: "pods/s", floor: 1_000.0, aim: 2_000.0 },
     Row { name: "virtual, memory (PSS) with 1,000 pods", unit: "MB", floor: 150.0, aim: 100.0 },
+    Row { name: "one reconcile of a settled set of 1,000", unit: "ms", floor: 1.0, aim: 0.2 },
     Row { name: "store reopened after a kill, 1 GiB", unit: "s", floor: f64::NAN, aim: f64::NAN },
     Row { name: "store reopened after a kill, memory", unit: "MB", floor: f64::NAN, aim: f64::NAN },
 ];
 
-const MEASURES: [(&str, Measure); 8] = [
+const MEASURES: [(&str, Measure); 9] = [
     ("start and memory", start_and_memory),
     ("store", store_alone),
     ("creates and list", creates_and_list),
@@ -69,6 +70,7 @@ const MEASURES: [(&str, Measure); 8] = [
     ("parallel pods", parallel),
     ("virtual ordered pods", virtual_ordered),
     ("virtual parallel pods", virtual_parallel),
+    ("reconcile", reconcile),
 ];
 
 /// What a measurement needs.
@@ -240,11 +242,20 @@ fn set_manifest(cluster: &Cluster) -> Result<std::path::PathBuf> {
     Ok(path)
 }
 
-fn store_alone(_: &Bed) -> Result<Figures> {
+/// Runs an example that prints figures as `key=value`.
+fn example(package: &str, name: &str) -> Result<BTreeMap<String, String>> {
     let mut command = cargo();
-    command.args(["run", "--release", "--quiet", "--package", "store", "--example", "store_bench"]);
-    let printed = run(&mut command)?.success()?;
-    let figures: BTreeMap<String, String> = printed.lines().flat_map(pairs).collect();
+    command.args(["run", "--release", "--quiet", "--package", package, "--example", name]);
+    Ok(run(&mut command)?.success()?.lines().flat_map(pairs).collect())
+}
+
+fn reconcile(_: &Bed) -> Result<Figures> {
+    let figures = example("controllers-core", "plan_bench")?;
+    Ok(BTreeMap::from([("one reconcile of a settled set of 1,000", number(&figures, "settled_1000_ms")?)]))
+}
+
+fn store_alone(_: &Bed) -> Result<Figures> {
+    let figures = example("store", "store_bench")?;
     Ok(BTreeMap::from([
         ("store alone, 64 writers", number(&figures, "puts_per_s_64")?),
         ("store reopened after a kill, 1 GiB", number(&figures, "reopen_s")?),
