@@ -158,6 +158,8 @@ fn table(all: &BTreeMap<&'static str, Vec<f64>>) -> String {
                 "–".to_owned()
             } else if f < 10.0 {
                 format!("{f:.2}")
+            } else if f < 100.0 {
+                format!("{f:.1}")
             } else {
                 format!("{f:.0}")
             }
