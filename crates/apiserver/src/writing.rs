@@ -352,32 +352,12 @@ impl Registry {
                 }
             };
             let all_warnings = [warnings, plan.warnings].concat();
+            let WriteOptions { dry_run, haste, .. } = *options;
+            let change_to = |new| Change { def, current: &current, new, first: Vec::new(), dry_run, haste };
             let committed = match plan.outcome {
                 Outcome::Unchanged => Commit::Done(shown),
-                Outcome::Write(new) => {
-                    let first = Vec::new();
-                    self.write(Change {
-                        def,
-                        current: &current,
-                        new,
-                        first,
-                        dry_run: options.dry_run,
-                        haste: options.haste,
-                    })
-                    .await?
-                }
-                Outcome::Remove(new) => {
-                    let first = Vec::new();
-                    self.remove(Change {
-                        def,
-                        current: &current,
-                        new,
-                        first,
-                        dry_run: options.dry_run,
-                        haste: options.haste,
-                    })
-                    .await?
-                }
+                Outcome::Write(new) => self.write(change_to(new)).await?,
+                Outcome::Remove(new) => self.remove(change_to(new)).await?,
             };
             if let Commit::Done(object) = committed {
                 return Ok(Written { object, created: false, warnings: all_warnings });

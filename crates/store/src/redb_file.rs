@@ -170,3 +170,42 @@ impl StorageBackend for RedbFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = FILL_BYTES;
+
+    fn first_hole(file: &File) -> u64 {
+        rustix::fs::seek(file, SeekFrom::Hole(0)).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_filled_ahead_and_again_after_it_was_opened_anew() {
+        let file = tempfile::tempfile().unwrap();
+        let filled = FilledFile::new(file.try_clone().unwrap()).unwrap();
+        filled.set_len(8 * MIB).unwrap();
+        filled.write(0, b"first").unwrap();
+        assert_eq!(first_hole(&file), MIB);
+        let filled = FilledFile::new(file.try_clone().unwrap()).unwrap();
+        filled.write(MIB + 1, b"second").unwrap();
+        assert_eq!(first_hole(&file), 2 * MIB);
+        let mut found = [0; 5];
+        file.read_exact_at(&mut found, 0).unwrap();
+        assert_eq!(&found, b"first");
+    }
+
+    #[test]
+    fn zeros_never_go_over_data_that_lies_behind_a_hole() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(8 * MIB).unwrap();
+        file.write_all_at(b"there", 3 * MIB).unwrap();
+        let filled = FilledFile::new(file.try_clone().unwrap()).unwrap();
+        filled.write(0, b"first").unwrap();
+        filled.write(4 * MIB, b"second").unwrap();
+        let mut found = [0; 5];
+        file.read_exact_at(&mut found, 3 * MIB).unwrap();
+        assert_eq!(&found, b"there");
+    }
+}

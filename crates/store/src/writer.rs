@@ -40,8 +40,6 @@ pub struct Writer {
     shared: Arc<Shared>,
     engine: Option<Box<dyn Engine>>,
     inbox: mpsc::Receiver<Message>,
-    /// Lent to [`Self::receive`], so that it need not allocate.
-    arrived: Vec<Message>,
     waiting: VecDeque<Message>,
 }
 
@@ -60,7 +58,7 @@ struct Owed {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, engine: Box<dyn Engine>, inbox: mpsc::Receiver<Message>) -> Self {
-        Self { shared, engine: Some(engine), inbox, arrived: Vec::new(), waiting: VecDeque::new() }
+        Self { shared, engine: Some(engine), inbox, waiting: VecDeque::new() }
     }
 
     /// Returns once something waits to be written, or nobody can send anything any more. Nothing is lost if dropped.
@@ -117,10 +115,9 @@ impl Writer {
 
     /// Takes what has arrived, or waits for it.
     async fn receive(&mut self) -> bool {
-        let mut arrived = std::mem::take(&mut self.arrived);
+        let mut arrived = Vec::new();
         let count = self.inbox.recv_many(&mut arrived, self.shared.config.batch_max).await;
-        self.waiting.extend(arrived.drain(..));
-        self.arrived = arrived;
+        self.waiting.extend(arrived);
         count > 0
     }
 
