@@ -52,6 +52,12 @@ impl Dirty {
     }
 }
 
+/// From so many pods at once on they are a crowd: more than one chain of steps has under way.
+const CROWD_MIN: usize = 8;
+
+/// A pod whose containers an agent before this one has left, and the signals that stop them.
+type Found = (node_core::Found, BTreeMap<String, container_runtime::Signal>);
+
 /// What a dispatcher begins with.
 pub(crate) struct Start {
     /// For what concerns no pod in particular.
@@ -66,6 +72,8 @@ pub(crate) struct Start {
     pub(crate) events: mpsc::Receiver<RuntimeEvent>,
     /// What an agent before this one has left.
     pub(crate) found: Inventory,
+    /// Where the pods of a crowd run; `None`: here, as the others.
+    pub(crate) crowds: Option<tokio::runtime::Handle>,
 }
 
 pub(crate) struct Dispatcher {
@@ -86,6 +94,7 @@ pub(crate) struct Dispatcher {
     tasks: TaskTracker,
     cancel: CancellationToken,
     is_draining: bool,
+    crowds: Option<tokio::runtime::Handle>,
 }
 
 impl Dispatcher {
@@ -106,6 +115,7 @@ impl Dispatcher {
             tasks: tasks.clone(),
             cancel,
             is_draining: false,
+            crowds: start.crowds,
         };
         tasks.spawn(dispatcher.run(start.events, inbox, died, start.found));
         commands
@@ -144,8 +154,9 @@ impl Dispatcher {
                 Some(ended) = self.running.join_next() => self.ended(ended).await,
                 Some(command) = commands.recv() => self.obey(command).await,
                 () = dirty.wake.notified() => {
-                    for key in dirty.take() {
-                        self.look_at(&key).await;
+                    let keys = dirty.take();
+                    for key in &keys {
+                        self.look_at(key, keys.len()).await;
                     }
                 }
             }
@@ -171,6 +182,7 @@ impl Dispatcher {
             let (cancel, uid) = (self.cancel.clone(), uid.clone());
             self.running.spawn(async move { cancel.run_until_cancelled(work).await.unwrap_or(uid) });
         }
+        let together = pods.len();
         for cached in pods {
             let sandbox = found.sandboxes.remove(&pod_uid(&cached));
             let facts = match &sandbox {
@@ -178,17 +190,13 @@ impl Dispatcher {
                 None => None,
             };
             if let Some(home) = self.homes.of(&cached) {
-                self.start_pod(cached.value.clone(), home, facts);
+                self.start_pod(cached.value.clone(), home, facts, together);
             }
         }
     }
 
-    fn start_pod(
-        &mut self,
-        pod: Arc<Pod>,
-        home: Home,
-        found: Option<(node_core::Found, BTreeMap<String, container_runtime::Signal>)>,
-    ) {
+    /// Starts the task of a pod, one of so many at once.
+    fn start_pod(&mut self, pod: Arc<Pod>, home: Home, found: Option<Found>, together: usize) {
         let Home { shared, cancel } = home;
         let now = shared.now();
         let (uid, name) = (pod_uid(&pod), Name::of(&pod));
@@ -213,7 +221,10 @@ impl Dispatcher {
         let deaths = self.deaths.clone();
         let beginning = Beginning { machine, inbox: (sender, receiver), view, deaths, signals, is_adopted };
         let task = PodTask::new(shared, beginning);
-        self.running.spawn(task.run(cancel));
+        match &self.crowds {
+            Some(there) if together >= CROWD_MIN => self.running.spawn_on(task.run(cancel), there),
+            _ => self.running.spawn(task.run(cancel)),
+        };
     }
 
     /// Turns a pod away that does not fit beside those that came before it (N-37, S29).
@@ -241,8 +252,8 @@ impl Dispatcher {
         self.pods.get(&name.namespace, &name.name).is_some_and(|cached| pod_uid(&cached) == *uid)
     }
 
-    /// Looks at one name: what the API has under it now, and what runs here under it.
-    async fn look_at(&mut self, key: &Key) {
+    /// Looks at one name, one of so many at once: what the API has under it now, and what runs here under it.
+    async fn look_at(&mut self, key: &Key, together: usize) {
         let name = Name { namespace: key.namespace.clone(), name: key.name.clone() };
         let found = self.pods.get(&key.namespace, &key.name);
         let current = found.and_then(|cached| Some((self.homes.of(&cached)?, cached)));
@@ -261,7 +272,9 @@ impl Dispatcher {
                 self.handles.put(uid, Handle { pod: pod.clone(), ..handle.clone() });
                 send(&handle, Message::Event(Box::new(Event::Updated(pod)))).await;
             }
-            None if !self.is_draining && !self.finished.contains_key(&uid) => self.start_pod(pod, home, None),
+            None if !self.is_draining && !self.finished.contains_key(&uid) => {
+                self.start_pod(pod, home, None, together);
+            }
             None => {}
         }
     }
@@ -346,9 +359,10 @@ impl Dispatcher {
     async fn obey(&mut self, command: Command) {
         match command {
             Command::Joined { node } => {
-                for pod in self.pods.matching(None, |pod: &Pod| node_of(pod) == Some(node.as_str())) {
-                    let name = Name::of(&pod);
-                    self.look_at(&Key { namespace: name.namespace, name: name.name }).await;
+                let pods = self.pods.matching(None, |pod: &Pod| node_of(pod) == Some(node.as_str()));
+                for pod in &pods {
+                    let name = Name::of(pod);
+                    self.look_at(&Key { namespace: name.namespace, name: name.name }, pods.len()).await;
                 }
             }
             Command::Shutdown { grace, done } => {

@@ -160,8 +160,15 @@ impl NodeAgent {
         let pods = Informer::start(client.clone(), scope, &tasks, cancel.clone());
         let scope = Scope::all(api::resources::PERSISTENT_VOLUMES);
         let volumes = Informer::start(client.clone(), scope, &tasks, cancel.clone());
-        let start =
-            Start { shared: shared.clone(), homes: homes.clone(), handles: handles.clone(), pods, events, found };
+        let start = Start {
+            shared: shared.clone(),
+            homes: homes.clone(),
+            handles: handles.clone(),
+            pods,
+            events,
+            found,
+            crowds: None,
+        };
         let commands = Dispatcher::spawn(start, &tasks, cancel.clone());
         tasks.spawn(heartbeat::run(shared.clone(), cancel.clone()));
         tasks.spawn(reclaim::run(

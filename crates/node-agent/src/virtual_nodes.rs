@@ -68,6 +68,8 @@ pub struct VirtualConfig {
     pub binary_version: String,
     /// Names of nodes that are machines, whatever their annotations say.
     pub machines: BTreeSet<String>,
+    /// Where pods that come in a crowd run; `None`: on the runtime that [`VirtualNodes::start`] was called on.
+    pub crowds: Option<tokio::runtime::Handle>,
 }
 
 /// The running agent of all virtual nodes.
@@ -120,6 +122,7 @@ impl VirtualNodes {
             pods: informers.of::<Pod>(),
             events,
             found: Inventory::default(),
+            crowds: config.crowds.clone(),
         };
         let commands = Dispatcher::spawn(start, &tasks, cancel.clone());
         let places = reclaim::Places::Virtual { homes: homes.clone(), machines: config.machines.clone() };

@@ -51,6 +51,7 @@ impl Bed {
             cluster_domain: "cluster.local".to_owned(),
             binary_version: "0".to_owned(),
             machines: BTreeSet::from(["machine".to_owned()]),
+            crowds: None,
         };
         let client = server.client("system:node:virtual");
         let agent = VirtualNodes::start(config, client, &informers, Arc::new(SystemClock), &cancel);

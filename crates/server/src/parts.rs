@@ -111,7 +111,7 @@ impl Server {
         let informers = Informers::new(api.client("system:roadstead"), tasks.clone(), cancel.clone());
         let network: Arc<dyn PodNetwork> = Arc::new(network);
         let agent = start_agent(&config, &cluster, &api, Arc::clone(&network), &cancel).await?;
-        let virtual_nodes = start_virtual_nodes(&config, &cluster, &api, &informers, &cancel);
+        let virtual_nodes = start_virtual_nodes(&config, &cluster, &api, &informers, front.handle().cloned(), &cancel);
         api.set_node_streams(agent.streams_beside(&virtual_nodes));
         {
             let _there = background.enter();
@@ -271,6 +271,7 @@ fn start_virtual_nodes(
     cluster: &Cluster,
     api: &ApiServer,
     informers: &Informers,
+    crowds: Option<Handle>,
     cancel: &CancellationToken,
 ) -> VirtualNodes {
     let settings = VirtualConfig {
@@ -281,6 +282,7 @@ fn start_virtual_nodes(
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         binary_version: env!("CARGO_PKG_VERSION").to_owned(),
         machines: [config.node_name.clone()].into(),
+        crowds,
     };
     VirtualNodes::start(settings, api.client("system:node:virtual"), informers, Arc::new(SystemClock), cancel)
 }

@@ -1,7 +1,8 @@
 //! Runtimes beside the main one: threads for those whose work must not stand in the way of the control plane's.
 //!
 //! The main runtime has one thread: controllers, scheduler and node wait for each other, and handing work from thread to
-//! thread costs more than a second one gains. Requests of clients, which do not, have threads of their own.
+//! thread costs more than a second one gains. Requests of clients, which do not, have threads of their own, and so have
+//! virtual pods that start in a crowd: each of them does not wait for the others.
 
 use std::io;
 
@@ -12,7 +13,7 @@ use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 pub(crate) struct Beside(Option<Runtime>);
 
 impl Beside {
-    /// For clients' requests and watches.
+    /// For clients' requests and watches, and for crowds of virtual pods.
     pub(crate) fn front() -> io::Result<Self> {
         Self::start("front", crate::FRONT_THREADS, 0)
     }

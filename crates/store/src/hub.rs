@@ -47,6 +47,12 @@ struct Ring {
 }
 
 const TRIM_AT_MIN: usize = 16;
+/// From so many watches of one prefix on, waking them takes longer than a caller should wait: callers go first.
+const CROWD_MIN: usize = 32;
+
+/// Prefixes that have news and so many watches that they are woken last.
+#[must_use = "these watches are not woken yet"]
+pub(crate) struct Crowds(Vec<Arc<Group>>);
 
 impl Hub {
     pub(crate) fn new(revision: Revision, ring_events_max: usize, ring_bytes_max: usize) -> Self {
@@ -103,9 +109,10 @@ impl Hub {
         }
     }
 
-    /// Hands out the events of one published batch and wakes whoever watches one of them, those of the first event first.
-    pub(crate) fn publish(&self, events: &[Arc<Event>]) {
-        let Some(last) = events.last() else { return };
+    /// Hands out the events of one published batch and wakes whoever watches one of them, those of the first event
+    /// first; except crowds, which are left to the caller.
+    pub(crate) fn publish(&self, events: &[Arc<Event>]) -> Crowds {
+        let Some(last) = events.last() else { return Crowds(Vec::new()) };
         let (mut known, mut touched) = (BTreeSet::new(), Vec::new());
         {
             let groups = self.groups();
@@ -121,9 +128,9 @@ impl Hub {
             }
             self.announced.store(last.revision().0, Ordering::Release);
         }
-        for group in touched {
-            group.changed.notify_waiters();
-        }
+        let (crowds, few): (Vec<_>, Vec<_>) = touched.into_iter().partition(|group| group.is_crowd());
+        few.iter().for_each(|group| group.changed.notify_waiters());
+        Crowds(crowds)
     }
 
     /// Everything up to here is in the rings.
@@ -153,7 +160,17 @@ impl Hub {
     }
 }
 
+impl Crowds {
+    pub(crate) fn wake(self) {
+        self.0.iter().for_each(|group| group.changed.notify_waiters());
+    }
+}
+
 impl Group {
+    fn is_crowd(&self) -> bool {
+        self.ring().positions.len() >= CROWD_MIN
+    }
+
     fn new(prefix: Bytes, complete_from: Revision) -> Self {
         let ring =
             Ring { events: VecDeque::new(), bytes: 0, complete_from, positions: BTreeMap::new(), trim_at: TRIM_AT_MIN };

@@ -209,9 +209,10 @@ impl Writer {
         };
         self.shared.transactions.fetch_add(owed.commits.len() as u64, Ordering::Relaxed);
         self.shared.batches.fetch_add(1, Ordering::Relaxed);
-        // Watchers first: controllers go on from events, callers seldom from answers.
-        self.shared.hub.publish(&events);
+        // Watchers first: controllers go on from events, callers seldom from answers. But callers do not wait for a crowd.
+        let crowds = self.shared.hub.publish(&events);
         owed.settle(state.floor);
+        crowds.wake();
         if !events.is_empty() {
             self.shared.revisions.send_replace(state.last);
         }
