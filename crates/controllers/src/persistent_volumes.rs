@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use api::resources::{PERSISTENT_VOLUME_CLAIMS as CLAIMS, PERSISTENT_VOLUMES as VOLUMES, PODS};
 use client::{Client, Collection, Selection};
-use controllers_core::persistent_volumes::{Action, ClaimView, Plan, VolumeView, plan_claim, plan_volume};
+use controllers_core::persistent_volumes::{
+    Action, ClaimView, Plan, VolumeView, claims_of, is_shut_down, plan_claim, plan_volume, uses,
+};
 use controllers_core::words::{Note, is_terminating};
 use informer::events::reference_to;
 use informer::{Cacheable, Change, EventRecorder, Informer, Key, Outcome, WorkQueue};
@@ -98,7 +100,7 @@ impl Controller for VolumeController {
         let this = Arc::clone(self);
         self.pods.on_change(move |change| {
             // Only the end of a pod lets a claim go (N-9).
-            if change.after.is_none() {
+            if change.after.as_ref().is_none_or(|pod| is_shut_down(pod)) {
                 let pod = change.newest();
                 for claim in claims_of(pod) {
                     this.queue.add(Subject::Claim(Key::new(pod.namespace(), claim)));
@@ -162,7 +164,7 @@ impl VolumeController {
     fn plan_claim(&self, key: &Key) -> Option<(Plan, ObjectReference)> {
         let claim = self.claims.get(&key.namespace, &key.name)?;
         let (volumes, classes, nodes) = (self.volumes.list(), self.classes.list(), self.nodes.list());
-        let uses = |pod: &Pod| is_scheduled(pod) && claims_of(pod).any(|name| name == key.name);
+        let uses = |pod: &Pod| uses(pod, &claim);
         let in_use = is_terminating(&claim.metadata) && !self.pods.matching(Some(&key.namespace), uses).is_empty();
         let view = ClaimView {
             claim: &claim.value,
@@ -248,10 +250,11 @@ impl VolumeController {
     }
 
     async fn confirm_unused(&self, namespace: &str, name: &str) -> Result<(), Status> {
+        let Some(claim) = self.claims.get(namespace, name) else { return Ok(()) };
         let pods = self.client.list(&Collection::in_namespace(PODS, namespace), &Selection::default()).await?;
         for object in pods.items {
             let pod: Pod = object.view().map_err(Status::internal)?;
-            if is_scheduled(&pod) && claims_of(&pod).any(|claim| claim == name) {
+            if uses(&pod, &claim) {
                 return Err(Status::new(Reason::Conflict, format!("claim {namespace}/{name} is in use after all")));
             }
         }
@@ -262,16 +265,6 @@ impl VolumeController {
 fn is_virtual(node: &Node) -> bool {
     let notes = node.metadata.annotations.as_ref();
     notes.and_then(|notes| notes.get(meta::VIRTUAL_ANNOTATION)).is_some_and(|value| value == "true")
-}
-
-fn is_scheduled(pod: &Pod) -> bool {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(|node| !node.is_empty())
-}
-
-/// Names of the claims that a pod's volumes use.
-fn claims_of(pod: &Pod) -> impl Iterator<Item = &str> {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str()))
 }
 
 /// The claim that a volume's `claimRef` names.

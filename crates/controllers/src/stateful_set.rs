@@ -169,6 +169,9 @@ impl Controller for StatefulSetController {
     }
 }
 
+/// What became of actions.
+type Outcomes<'p> = Vec<(&'p Action, Result<Effect, Status>)>;
+
 impl StatefulSetController {
     fn pod_changed(&self, change: &Change<Pod>) {
         if let (Some(before), Some(after)) = (&change.before, &change.after)
@@ -251,21 +254,22 @@ impl StatefulSetController {
         let about = reference(set);
         record_news(&self.recorder, &about, &plan.notes, &mut memory.notes);
         let api = Api::new(&self.client, &set.namespace);
-        let status = async {
-            match &plan.status {
-                Some(action) => vec![(action, perform(&api, action).await)],
-                None => Vec::new(),
+        let write = async |action| (action, perform(&api, action).await);
+        // First the revisions: no status and no pod names one that is not there (C-12).
+        let mut outcomes = self.chain(&api, set, &about, &plan.prepare, None).await;
+        if went_well(&outcomes) {
+            // The pods first: it is for them that somebody waits.
+            let pods = self.batches(&api, set, &about, plan);
+            let (pods, status) = tokio::join!(pods, join_all(plan.status.iter().map(&write)));
+            // Until the status is written it may name a revision that is surplus from now on (C-15, S7).
+            let may_tidy = went_well(&status) || meta::mutants::is_on("surplus-goes-before-the-status");
+            outcomes.extend(status.into_iter().chain(pods));
+            if may_tidy {
+                outcomes.extend(join_all(plan.tidy.iter().map(&write)).await);
             }
-        };
-        // The pods first: it is for them that somebody waits.
-        let (done, written) = tokio::join!(self.pods_work(&api, set, &about, plan), status);
-        let tidy = |action| {
-            let api = &api;
-            async move { (action, perform(api, action).await) }
-        };
-        let tidied = join_all(plan.tidy.iter().map(tidy)).await;
+        }
         let mut failed = false;
-        for (action, outcome) in written.into_iter().chain(done).chain(tidied) {
+        for (action, outcome) in outcomes {
             match outcome {
                 Ok(effect) => memory.note(action, effect),
                 Err(error) => {
@@ -277,34 +281,34 @@ impl StatefulSetController {
         if failed { Err(()) } else { Ok(()) }
     }
 
-    /// Revisions and adoption one after the other, then the batches.
-    async fn pods_work<'p>(
-        &self,
-        api: &Api,
-        set: &SetFacts,
-        about: &ObjectReference,
-        plan: &'p Plan,
-    ) -> Vec<(&'p Action, Result<Effect, Status>)> {
-        let mut outcomes = self.chain(api, set, about, &plan.prepare).await;
+    /// One batch after the other; what is in one goes side by side. The plan holds until time alone changes something: a
+    /// pod that was not available when it was made may be one that must stay by now (S6).
+    async fn batches<'p>(&self, api: &Api, set: &SetFacts, about: &ObjectReference, plan: &'p Plan) -> Outcomes<'p> {
+        let mut outcomes = Outcomes::new();
         for batch in &plan.batches {
-            if outcomes.iter().any(|(_, outcome)| outcome.is_err()) {
+            let chains = batch.iter().map(|chain| self.chain(api, set, about, chain, plan.look_again));
+            outcomes.extend(join_all(chains).await.into_iter().flatten());
+            if !went_well(&outcomes) {
                 break;
             }
-            let chains = batch.iter().map(|chain| self.chain(api, set, about, chain));
-            outcomes.extend(join_all(chains).await.into_iter().flatten());
         }
         outcomes
     }
 
+    /// One action after the other, until one fails or the time is over.
     async fn chain<'p>(
         &self,
         api: &Api,
         set: &SetFacts,
         about: &ObjectReference,
         chain: &'p [Action],
-    ) -> Vec<(&'p Action, Result<Effect, Status>)> {
-        let mut outcomes = Vec::with_capacity(chain.len());
+        until: Option<Timestamp>,
+    ) -> Outcomes<'p> {
+        let mut outcomes = Outcomes::with_capacity(chain.len());
         for (index, action) in chain.iter().enumerate() {
+            if until.is_some_and(|until| until <= self.clock.now()) {
+                break;
+            }
             let outcome = perform(api, action).await;
             let failure = outcome.as_ref().err().map(|error| Failure {
                 message: error.message.clone(),
@@ -322,6 +326,10 @@ impl StatefulSetController {
         }
         outcomes
     }
+}
+
+fn went_well(outcomes: &[(&Action, Result<Effect, Status>)]) -> bool {
+    outcomes.iter().all(|(_, outcome)| outcome.is_ok())
 }
 
 impl Memory {

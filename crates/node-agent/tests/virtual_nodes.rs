@@ -6,14 +6,20 @@ mod common;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::resources;
-use client::{Client, Collection, DeleteOptions, LogRequest, NodeStreams, Patch, WriteOptions};
-use informer::{Informer, Informers, SystemClock};
+use async_trait::async_trait;
+use client::{
+    Client, Collection, DeleteOptions, LogRequest, NodeStreams, Object, ObjectList, Patch, Selection, WatchStream,
+    WriteOptions,
+};
+use informer::{Cached, Informer, Informers, SystemClock};
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, Pod};
-use meta::{ObjectId, ResourceId, Uid};
+use meta::{ObjectId, Reason, ResourceId, ResourceVersion, Status, Uid};
 use node_agent::{VIRTUAL, VirtualConfig, VirtualNodes};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,8 +43,77 @@ impl Drop for Bed {
     }
 }
 
+/// A server that takes no status along with a deletion.
+struct Picky {
+    client: Arc<dyn Client>,
+    refusals: AtomicUsize,
+}
+
+#[async_trait]
+impl Client for Picky {
+    async fn get(&self, id: &ObjectId) -> Result<Arc<Object>, Status> {
+        self.client.get(id).await
+    }
+
+    async fn list(&self, target: &Collection, selection: &Selection) -> Result<ObjectList, Status> {
+        self.client.list(target, selection).await
+    }
+
+    async fn watch(
+        &self,
+        target: &Collection,
+        selection: &Selection,
+        from: ResourceVersion,
+    ) -> Result<WatchStream, Status> {
+        self.client.watch(target, selection, from).await
+    }
+
+    async fn create(
+        &self,
+        target: &Collection,
+        subresource: Option<&str>,
+        body: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, Status> {
+        self.client.create(target, subresource, body, options).await
+    }
+
+    async fn update(
+        &self,
+        id: &ObjectId,
+        subresource: Option<&str>,
+        body: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, Status> {
+        self.client.update(id, subresource, body, options).await
+    }
+
+    async fn patch(
+        &self,
+        id: &ObjectId,
+        subresource: Option<&str>,
+        patch: Patch,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, Status> {
+        self.client.patch(id, subresource, patch, options).await
+    }
+
+    async fn delete(&self, id: &ObjectId, options: &DeleteOptions) -> Result<(), Status> {
+        if options.last_status.is_some() {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+            return Err(Status::new(Reason::Invalid, "no status of this kind"));
+        }
+        self.client.delete(id, options).await
+    }
+}
+
 impl Bed {
     async fn start() -> Self {
+        Self::start_with(None, |client| client).await
+    }
+
+    /// The agent asks through a client made of the server's, and runs crowds of pods there.
+    async fn start_with(crowds: Option<Handle>, wrap: impl FnOnce(Arc<dyn Client>) -> Arc<dyn Client>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = common::server(&folder).await;
         let cancel = CancellationToken::new();
@@ -51,9 +126,9 @@ impl Bed {
             cluster_domain: "cluster.local".to_owned(),
             binary_version: "0".to_owned(),
             machines: BTreeSet::from(["machine".to_owned()]),
-            crowds: None,
+            crowds,
         };
-        let client = server.client("system:node:virtual");
+        let client = wrap(server.client("system:node:virtual"));
         let agent = VirtualNodes::start(config, client, &informers, Arc::new(SystemClock), &cancel);
         Self {
             client: server.client("admin"),
@@ -193,6 +268,46 @@ async fn nothing_is_told_of_images_and_containers_that_are_not_there() {
     let told =
         bed.events.matching(None, |event| event.reason.as_deref().is_some_and(|reason| untrue.contains(&reason)));
     assert!(told.is_empty(), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_last_status_that_is_refused_does_not_keep_the_pod() {
+    // docs/decisions/0023; L5.
+    let mut picky = None;
+    let bed =
+        Bed::start_with(None, |client| picky.insert(Arc::new(Picky { client, refusals: AtomicUsize::new(0) })).clone())
+            .await;
+    bed.node("v", "true", json!({})).await;
+    bed.pod("p", "v", json!({})).await;
+    bed.until_pod("p", "it is ready", is_ready).await;
+    let id = ObjectId::namespaced(resources::PODS, "default", "p");
+    bed.client.delete(&id, &DeleteOptions::default()).await.unwrap();
+    until(&bed.pods, "it is gone", |pods| pods.is_empty()).await;
+    assert_eq!(picky.unwrap().refusals.load(Ordering::Relaxed), 1, "it was tried");
+}
+
+#[test]
+fn pods_that_come_in_a_crowd_live_on_the_runtime_that_is_meant_for_crowds() {
+    // docs/decisions/0023. The agent starts on a runtime of one thread, which has nothing to do with the crowd's.
+    let crowds = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let main = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    main.block_on(async {
+        let bed = Bed::start_with(Some(crowds.handle().clone()), |client| client).await;
+        bed.pod("alone", "v", json!({})).await;
+        for number in 0..20 {
+            bed.pod(&format!("p{number}"), "w", json!({})).await;
+        }
+        let is_ready = |name: &str, pods: &[Arc<Cached<Pod>>]| {
+            pods.iter().filter(|pod| pod.metadata.name.as_deref().unwrap().starts_with(name) && is_ready(pod)).count()
+        };
+        bed.node("v", "true", json!({})).await;
+        until(&bed.pods, "the one is ready", |pods| is_ready("alone", pods) == 1).await;
+        assert_eq!(crowds.metrics().num_alive_tasks(), 0, "it is no crowd");
+        bed.node("w", "true", json!({})).await;
+        until(&bed.pods, "all are ready", |pods| is_ready("p", pods) == 20).await;
+        assert!(crowds.metrics().num_alive_tasks() >= 20, "a node that joins brings its pods at once");
+    });
+    crowds.shutdown_background();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

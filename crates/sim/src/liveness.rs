@@ -40,6 +40,10 @@ fn wrong(history: &History) -> Option<(&'static str, String)> {
         if pod.is_terminating() {
             return Some(("L5", format!("{key} is still being deleted")));
         }
+        // Without a set it may have to wait for its next start (`CrashLoopBackOff`), and be right only then.
+        if owner(pod).is_none() && is_starting(pod) {
+            return Some(("L1", format!("{key} is not ready")));
+        }
         if let Some(uid) = owner(pod)
             && !history.all("/registry/apps/statefulsets/").any(|(_, set)| set.uid() == uid)
         {
@@ -71,6 +75,11 @@ fn owner(object: &State) -> Option<&str> {
 fn ready(pod: &State) -> bool {
     let conditions = pod.tree()["status"]["conditions"].as_array();
     conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+/// Whether a pod is on its node, has run, and is to run again.
+fn is_starting(pod: &State) -> bool {
+    pod.tree()["status"]["phase"] == "Running" && !ready(pod)
 }
 
 fn wrong_set(history: &History, set: &State) -> Option<String> {
@@ -125,8 +134,8 @@ pub async fn come_right(
 ) -> Option<Duration> {
     let begun = Instant::now();
     loop {
-        repair(ground, person).await;
-        let wrong = wrong(&ground.court().history);
+        let repaired = repair(ground, person).await;
+        let wrong = wrong(&ground.court().history).or(repaired);
         let Some((property, what)) = wrong else { return Some(begun.elapsed()) };
         if begun.elapsed() > limit {
             ground.violated(property, format!("after {} s without faults, {what}", limit.as_secs()));
@@ -192,8 +201,11 @@ fn repairs(history: &History) -> Repairs {
     repairs
 }
 
-async fn repair(ground: &Arc<Ground>, person: &Person) {
+/// Puts right what there is to be put right, and tells what it was.
+async fn repair(ground: &Arc<Ground>, person: &Person) -> Option<(&'static str, String)> {
     let Repairs { sets, pods } = repairs(&ground.court().history);
+    let broken = sets.iter().map(|(name, _)| name).chain(pods.iter().map(|(name, _)| name)).next();
+    let broken = broken.map(|name| ("L1", format!("{name} could not be put right")));
     for (set, patch) in sets {
         let id = ObjectId::namespaced(api::resources::STATEFUL_SETS, NAMESPACE, &set);
         let _again = person.client().patch(&id, None, Patch::Json(patch), &WriteOptions::default()).await;
@@ -203,6 +215,7 @@ async fn repair(ground: &Arc<Ground>, person: &Person) {
         let options = DeleteOptions { uid: Some(uid), ..DeleteOptions::default() };
         let _again = person.client().delete(&id, &options).await;
     }
+    broken
 }
 
 /// L2: nothing is written any more but the nodes' heartbeats. S25: nothing is left of pods that are gone.

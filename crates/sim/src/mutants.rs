@@ -22,7 +22,7 @@ const fn mutant(name: &'static str, class: &'static str, bug: &'static str) -> M
 }
 
 /// All of them.
-pub const ALL: [Mutant; 43] = [
+pub const ALL: [Mutant; 45] = [
     mutant("next-pod-before-last-is-ready", "C-47", "an ordered set creates the next pod before the last is ready"),
     mutant(
         "min-ready-is-ignored",
@@ -42,6 +42,11 @@ pub const ALL: [Mutant; 43] = [
     ),
     mutant("deleted-sets-claims-go-always", "KEP-1847, S5", "claims go with their set under whenDeleted: Retain"),
     mutant("live-revisions-are-surplus", "C-32, S7", "the history limit deletes revisions that are in use"),
+    mutant(
+        "surplus-goes-before-the-status",
+        "C-32, S7",
+        "a revision is deleted as surplus though the status that still names it could not be replaced",
+    ),
     mutant(
         "rollback-is-not-renumbered",
         "C-28",
@@ -75,6 +80,11 @@ pub const ALL: [Mutant; 43] = [
         "the garbage collector takes a new owner of the same name for the old one",
     ),
     mutant("used-claims-are-unprotected", "N-9, S4", "a claim goes while a pod uses it"),
+    mutant(
+        "claim-waits-for-its-owner",
+        "N-9, C-91, L5",
+        "a claim waits for its pod to go, which waits for its claim to go: upstream's rules, taken literally",
+    ),
     mutant(
         "agent-starts-what-its-cache-shows",
         "B2, S3",

@@ -16,7 +16,7 @@ pub struct Story {
 }
 
 /// All of them.
-pub const ALL: [Story; 19] = [
+pub const ALL: [Story; 21] = [
     Story {
         name: "foreground",
         what: "a Parallel set whose pods take long to stop is deleted in the foreground",
@@ -85,6 +85,16 @@ pub const ALL: [Story; 19] = [
         name: "rollback-refused",
         what: "a set that rolls back by itself while its controller's requests are refused now and then",
         acts: rollback_refused,
+    },
+    Story {
+        name: "foreground-scaled",
+        what: "a set whose claims go with its slots is deleted in the foreground while it shrinks",
+        acts: foreground_scaled,
+    },
+    Story {
+        name: "status-refused",
+        what: "a set without history is rolled while its controller's requests are refused now and then",
+        acts: status_refused,
     },
     Story { name: "crowd", what: "a template whose pods their node turns away, and one that it takes", acts: crowd },
     Story { name: "wholly-full", what: "the store's disk is full while sets come and go", acts: wholly_full },
@@ -282,6 +292,24 @@ fn regret() -> Vec<(u64, Act)> {
 fn rollback_refused() -> Vec<(u64, Act)> {
     let refused = |permille| Fault::Squall { part: controllers(), mishap: Mishap::Refused, permille, millis: 20_000 };
     vec![(0, Act::Create(SetSpec { heals: true, ..set(3) })), (15, edit(Edit::Break)), (40, Act::Fault(refused(600)))]
+}
+
+fn foreground_scaled() -> Vec<(u64, Act)> {
+    vec![
+        (0, Act::Create(SetSpec { claims: Some((false, true)), stubborn: true, ..set(3) })),
+        (20, edit(Edit::Scale(1))),
+        (22, Act::DeleteSet { set: 0, cascade: Cascade::Foreground }),
+    ]
+}
+
+fn status_refused() -> Vec<(u64, Act)> {
+    let refused = Fault::Squall { part: controllers(), mishap: Mishap::Refused, permille: 500, millis: 60_000 };
+    let first = [
+        (0, Act::Create(SetSpec { strategy: Strategy::OnDelete, history_max: 0, ..set(2) })),
+        (10, Act::Fault(refused)),
+    ];
+    let rolls = (2..10).map(|number| (5 + u64::from(number) * 5, edit(Edit::Roll(number))));
+    first.into_iter().chain(rolls).collect()
 }
 
 fn crowd() -> Vec<(u64, Act)> {

@@ -341,14 +341,16 @@ impl Client for Wire {
         let call = self.facts(Verb::Watch, &target.resource, target.namespace.as_deref(), "");
         let judge = WatchJudge::new(target, selection, from);
         let (wanted, selected) = (target.clone(), selection.clone());
+        let asked = self.ground.server();
         let events = self
             .call(call, move |client| {
                 let (target, selection) = (wanted.clone(), selected.clone());
                 Box::pin(async move { client.watch(&target, &selection, from).await })
             })
             .await?;
-        // The stream belongs to the server that answered; if that is gone by now, so is the stream.
-        let Some(server) = self.ground.server() else { return Err(lost("connection reset by peer")) };
+        // The stream belongs to the server that answered; if that is gone by now, so is the stream, whoever came after it.
+        let is_same = |server: &Arc<Server>| asked.as_ref().is_some_and(|asked| Arc::ptr_eq(asked, server));
+        let server = self.ground.server().filter(is_same).ok_or_else(|| lost("connection reset by peer"))?;
         let feed = Feed {
             ground: Arc::clone(&self.ground),
             process: Arc::clone(&self.process),

@@ -8,6 +8,7 @@
 
 mod claim;
 mod matching;
+mod usage;
 mod volume;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use serde_json::Value;
 use crate::words::{Note, Target};
 
 pub use claim::plan_claim;
+pub use usage::{claims_of, is_shut_down, uses};
 pub use volume::plan_volume;
 
 /// The provisioner of the default class.

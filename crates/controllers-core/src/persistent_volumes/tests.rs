@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
 
-use super::{Action, ClaimView, Plan, VolumeView, plan_claim, plan_volume};
+use super::{Action, ClaimView, Plan, VolumeView, plan_claim, plan_volume, uses};
 
 fn claim(options: &str) -> PersistentVolumeClaim {
     let mut claim = json!({
@@ -25,6 +25,10 @@ fn claim(options: &str) -> PersistentVolumeClaim {
             "was-bound" => claim["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = json!("yes"),
             "phase" => claim["status"]["phase"] = json!(value),
             "uid" => claim["metadata"]["uid"] = json!(value),
+            "of" => {
+                claim["metadata"]["ownerReferences"] =
+                    json!([{"apiVersion": "v1", "kind": "Pod", "name": "web-0", "uid": value}]);
+            }
             "terminating" => claim["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
             other => panic!("no such option: {other}"),
         }
@@ -294,6 +298,38 @@ fn a_claim_in_use_is_kept_until_its_pods_are_gone() {
         confirm that data-web-0 is unused
         patch claim data-web-0 {"metadata":{"finalizers":[],"resourceVersion":"7","uid":"c1"}}"#]],
     );
+}
+
+#[test]
+fn a_pod_uses_its_claim_to_the_end_but_not_while_each_waits_for_the_other() {
+    // N-9; C-68 with C-91: a scaled-away pod owns its claim, and goes in the foreground after it.
+    let pod = |node: &str, grace: Option<i64>, finalizer: &str| -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "web-0", "namespace": "default", "uid": "p1", "finalizers": [finalizer],
+                "deletionTimestamp": grace.map(|_| "2026-01-01T00:00:00Z"), "deletionGracePeriodSeconds": grace},
+            "spec": {"nodeName": node, "containers": [],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}}]},
+            "status": {"phase": "Succeeded"},
+        }))
+        .unwrap()
+    };
+    let foreground = "foregroundDeletion";
+    let table = [
+        ("it is not scheduled", "", None, "x/y", "of=p1", false),
+        ("it runs, or has ended", "n1", None, "x/y", "of=p1", true),
+        ("it is being stopped", "n1", Some(30), foreground, "of=p1", true),
+        ("it is shut down, and somebody else holds it", "n1", Some(0), "x/y", "of=p1", true),
+        ("it is shut down, and waits for others", "n1", Some(0), foreground, "of=p2", true),
+        ("it is shut down, and waits for this claim", "n1", Some(0), foreground, "of=p1", false),
+    ];
+    for (what, node, grace, finalizer, owner, expected) in table {
+        assert_eq!(uses(&pod(node, grace, finalizer), &claim(owner)), expected, "{what}");
+    }
+    assert!(!uses(&pod("n1", None, "x/y"), &{
+        let mut other = claim("");
+        other.metadata.name = Some("data-web-1".to_owned());
+        other
+    }));
 }
 
 #[test]

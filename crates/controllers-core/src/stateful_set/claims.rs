@@ -89,13 +89,15 @@ fn is_pod_named(owner: &OwnerReference, name: &str) -> bool {
 /// gone or going (S5).
 ///
 /// The garbage collector asks this of the set as it is now, because the reference may have been written under an earlier
-/// policy, and acted on before the controller has taken it off.
+/// policy, and acted on before the controller has taken it off. Or the pod was another set's of this name, with other
+/// claim templates: this set took it over, and did not ask for its bytes to go.
 pub fn keeps_claim(set: &SetFacts, claim: &str, owner: &OwnerReference) -> bool {
-    let Some(slot) = set.slot_of_claim(claim) else { return false };
     if owner.uid == set.uid.0 {
-        return set.retention.when_deleted == Retention::Retain;
+        return set.slot_of_claim(claim).is_some() && set.retention.when_deleted == Retention::Retain;
     }
-    set.retention.when_scaled == Retention::Retain && is_pod_named(owner, &set.pod_name(slot.ordinal))
+    let is_of_slot = set.ordinal_of(&owner.name).is_some_and(|ordinal| is_pod_named(owner, &set.pod_name(ordinal)));
+    let is_claim_of_pod = claim.strip_suffix(&owner.name).is_some_and(|template| template.ends_with('-'));
+    set.retention.when_scaled == Retention::Retain && is_of_slot && is_claim_of_pod
 }
 
 /// Equal but for the order.

@@ -91,8 +91,12 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
     if wishes.rollback_after.is_some() {
         live.extend(rollback::last_available(&revision::history(view)).map(|revision| revision.name));
     }
-    let mut tidy = revision::surplus(view, &live);
-    tidy.extend(watch.remember);
+    let mut tidy = Vec::new();
+    // The status that stays for now may name a revision that the next one does not (S7).
+    if release.is_none() {
+        tidy = revision::surplus(view, &live);
+        tidy.extend(watch.remember);
+    }
     Plan {
         // Both are writes of one object from one state of it.
         status: if release.is_some() { release } else { status },

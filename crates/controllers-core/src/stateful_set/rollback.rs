@@ -76,15 +76,20 @@ pub(super) fn watch(
     let last_good = last_available(&history);
     let rollout = Rollout::of(view, members, &choice.update, now);
     if rollout.is_everything_available {
-        let known = last_good.is_some_and(|good| good.name == update.name);
-        let remember = if known { Vec::new() } else { vec![annotate(update, AVAILABLE_AT, &now.to_string())] };
-        return Watch { remember, ..Watch::default() };
+        if last_good.is_some_and(|good| good.name == update.name) {
+            return Watch::default();
+        }
+        // Not before the last one, whatever the clock says: else this would not be the last one even now (S27, L2).
+        let at = last_good.and_then(available_at).into_iter().chain([now]).max().unwrap_or(now);
+        return Watch { remember: vec![annotate(update, AVAILABLE_AT, &at.to_string())], ..Watch::default() };
     }
     if matches!(view.set.update_strategy, UpdateStrategy::OnDelete) {
         return Watch::default();
     }
     let known = update.annotation(PROGRESS).and_then(Progress::read);
-    let Some(progress) = known.filter(|known| known.of == rollout.of && known.steps >= rollout.steps) else {
+    // What comes from the future was written before the clock went back.
+    let counts = |known: &Progress| known.of == rollout.of && known.steps >= rollout.steps && known.since <= now;
+    let Some(progress) = known.filter(counts) else {
         let progress = Progress { steps: rollout.steps, of: rollout.of, since: now };
         return Watch { remember: vec![annotate(update, PROGRESS, &progress.to_string())], ..Watch::default() };
     };
@@ -117,9 +122,12 @@ pub(super) fn is_rolled_back(view: &View<'_>, revision: &str) -> bool {
 
 /// The revision at which the set was last wholly available.
 pub(super) fn last_available<'r, 'a>(history: &[&'r RevisionFacts<'a>]) -> Option<&'r RevisionFacts<'a>> {
-    let when = |revision: &RevisionFacts<'_>| revision.annotation(AVAILABLE_AT)?.parse::<Timestamp>().ok();
-    let dated = history.iter().filter_map(|revision| Some((when(revision)?, *revision)));
+    let dated = history.iter().filter_map(|revision| Some((available_at(revision)?, *revision)));
     dated.max_by_key(|(at, revision)| (*at, revision.number)).map(|(_, revision)| revision)
+}
+
+fn available_at(revision: &RevisionFacts<'_>) -> Option<Timestamp> {
+    revision.annotation(AVAILABLE_AT)?.parse().ok()
 }
 
 /// The merge patch of a revision that becomes the latest again: what was said of earlier updates to it is forgotten.

@@ -150,6 +150,13 @@ impl History {
         all[from..].iter().map(|index| &self.past[*index]).take_while(move |past| past.revision <= upto)
     }
 
+    /// The revision at which an object was made.
+    pub fn made(&self, key: &str, uid: &str) -> Option<u64> {
+        let mut all = self.of_kind(kind_prefix(key), 0, self.revision);
+        all.find(|past| past.kind == EventKind::Created && past.key == key && past.after.uid() == uid)
+            .map(|past| past.revision)
+    }
+
     /// The keys of a kind at a revision, each with the revision of its state.
     pub fn snapshot(&self, kind: &str, revision: u64) -> BTreeMap<&str, &Arc<State>> {
         let mut live = BTreeMap::new();

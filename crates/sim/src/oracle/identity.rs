@@ -125,13 +125,19 @@ impl Identity {
 
     /// A request reached the server: a deletion by force waives S1 for its pod.
     pub fn asked(&mut self, call: &Call, history: &History) {
-        if call.verb != Verb::Delete || call.resource.resource != "pods" || call.part.starts_with("agent") {
+        let is_eviction = call.verb == Verb::Create && call.subresource == "eviction";
+        let is_deletion = call.verb == Verb::Delete || is_eviction;
+        if !is_deletion || call.resource.resource != "pods" || call.part.starts_with("agent") {
             return;
         }
-        let Some(pod) = history.pod(&call.namespace, &call.name) else { return };
-        // A pod whose own grace is 0 is deleted by force each time.
+        let name = if is_eviction { call.body["metadata"]["name"].as_str().unwrap_or_default() } else { &call.name };
+        let Some(pod) = history.pod(&call.namespace, name) else { return };
+        // A pod whose own grace is 0 is deleted by force each time (C-96d).
         let own = pod.tree()["spec"]["terminationGracePeriodSeconds"].as_i64();
-        let asked = call.delete.as_ref().and_then(|options| options.grace_period_secs);
+        let asked = match &call.delete {
+            Some(options) => options.grace_period_secs,
+            None => call.body["deleteOptions"]["gracePeriodSeconds"].as_i64(),
+        };
         if asked.or(own) == Some(0) {
             self.waived.insert(pod.uid().to_owned());
         }

@@ -11,7 +11,7 @@ pub mod revisions;
 pub mod watches;
 pub mod writes;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use client::Propagation;
 use container_runtime::SandboxStatus;
 use meta::{Status, Uid};
 use store::Store;
-use store_core::Event;
+use store_core::{Event, EventKind};
 
 use crate::wire::{Answer, Call};
 use history::History;
@@ -65,6 +65,9 @@ pub fn in_words(property: &str) -> &'static str {
     }
 }
 
+/// UIDs of owners whose dependents are to stay, each with the revision at which it was gone.
+type Orphaning = BTreeMap<String, Option<u64>>;
+
 /// All judges of one run.
 #[derive(Default)]
 pub struct Court {
@@ -75,8 +78,8 @@ pub struct Court {
     /// In which order sets act.
     pub order: Order,
     writes: Writes,
-    /// UIDs of owners that were deleted so that their dependents stay.
-    orphaning: BTreeSet<String>,
+    /// Owners that were deleted so that their dependents stay.
+    orphaning: Orphaning,
 }
 
 impl std::fmt::Debug for Court {
@@ -105,6 +108,11 @@ impl Court {
     pub fn committed(&mut self, event: &Arc<Event>, millis: u64) -> Found {
         let mut found = self.history.committed(event, millis);
         if let Some(past) = self.history.newest() {
+            if past.kind == EventKind::Deleted
+                && let Some(gone) = self.orphaning.get_mut(past.after.uid())
+            {
+                *gone = Some(past.revision);
+            }
             found.extend(self.identity.committed(past));
             found.extend(self.identity.claim_gone(past, &self.history));
             found.extend(writes::committed(past));
@@ -117,9 +125,14 @@ impl Court {
     /// A request reached the server.
     pub fn asked(&mut self, call: &Call) -> Ticket {
         self.identity.asked(call, &self.history);
-        let orphans = call.delete.as_ref().is_some_and(|options| options.propagation == Some(Propagation::Orphan));
-        if orphans && let Some(owner) = self.history.get(&writes::key(call)) {
-            self.orphaning.insert(owner.uid().to_owned());
+        let propagation = call.delete.as_ref().and_then(|options| options.propagation);
+        if let (Some(propagation), Some(owner)) = (propagation, self.history.get(&writes::key(call))) {
+            // The last policy counts (V-50).
+            if propagation == Propagation::Orphan {
+                self.orphaning.insert(owner.uid().to_owned(), None);
+            } else {
+                self.orphaning.remove(owner.uid());
+            }
         }
         let number = if call.is_write() { self.writes.begun() } else { 0 };
         Ticket { revision: self.history.revision(), number }

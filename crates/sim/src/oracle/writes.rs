@@ -1,14 +1,14 @@
 //! S8, S9, S10, S14, S22: what each write may do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use client::Object;
 use meta::Status;
 use serde_json::Value;
 use store_core::EventKind;
 
-use super::Found;
 use super::history::{History, Past, kind_prefix};
+use super::{Found, Orphaning};
 use crate::wire::{Answer, Call, Verb};
 
 /// Writes that the server is working on.
@@ -51,7 +51,7 @@ pub fn answered(
     from: u64,
     alone: bool,
     answer: Result<Answer<'_>, &Status>,
-    orphaning: &BTreeSet<String>,
+    orphaning: &Orphaning,
 ) -> Found {
     let mut found = Found::new();
     match answer {
@@ -137,7 +137,7 @@ fn one_winner(call: &Call, history: &History, from: u64, object: &Object) -> Fou
 }
 
 /// S9: what the garbage collector deletes has no living owner.
-fn no_living_owner(call: &Call, history: &History, from: u64, orphaning: &BTreeSet<String>) -> Found {
+fn no_living_owner(call: &Call, history: &History, from: u64, orphaning: &Orphaning) -> Found {
     let key = key(call);
     let kind = kind_prefix(&key).to_owned();
     let mut effects = history.of_kind(&kind, from, history.revision()).filter(|past| past.key == key);
@@ -146,7 +146,10 @@ fn no_living_owner(call: &Call, history: &History, from: u64, orphaning: &BTreeS
     };
     let Some(before) = &effect.before else { return Found::new() };
     let owners = before.tree()["metadata"]["ownerReferences"].as_array();
-    let orphan_of = |owner: &Value| owner["uid"].as_str().is_some_and(|uid| orphaning.contains(uid));
+    // What is made when its owner is gone already (a request that came late) was never orphaned.
+    let made = history.made(&key, before.uid()).unwrap_or(0);
+    let is_orphaning = |uid: &str| orphaning.get(uid).is_some_and(|gone| gone.is_none_or(|gone| made < gone));
+    let orphan_of = |owner: &Value| owner["uid"].as_str().is_some_and(is_orphaning);
     if owners.is_some_and(|owners| owners.iter().any(orphan_of)) {
         return vec![("S9", format!("{key} is collected though its owner was deleted so that it stays"))];
     }

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use serde_json::json;
 
-use super::super::Action;
+use super::super::{Action, keeps_claim};
 use super::scenario::{check, show, world};
 
 #[test]
@@ -205,4 +205,35 @@ fn a_set_is_held_until_its_claims_are_as_its_policy_says_even_while_it_is_delete
     let plan = world("replicas=1 claims held claim=data-web-0; 0 ready@new").plan();
     let Some(Action::ReleaseSet { patch, .. }) = &plan.status else { panic!("{}", show(&plan)) };
     assert_eq!(patch["metadata"]["finalizers"], json!(["example.com/x"]));
+}
+
+#[test]
+fn the_collector_leaves_what_the_set_in_force_keeps() {
+    // S5, C-66.
+    let keeps = |options: &str, claim: &str, kind: &str, owner: &str| {
+        let reference = json!({"apiVersion": if kind == "Pod" { "v1" } else { "apps/v1" }, "kind": kind,
+            "name": owner, "uid": if kind == "Pod" { "a-pod" } else { "set-1" }});
+        keeps_claim(&world(options).facts(), claim, &serde_json::from_value(reference).unwrap())
+    };
+    let table = [
+        ("its slot's pod is gone", "claims", "data-web-1", "Pod", "web-1", true),
+        ("the policy says so", "claims scaled=Delete", "data-web-1", "Pod", "web-1", false),
+        (
+            "a set of this name before it made the claim, and its pod was taken over",
+            "",
+            "data-web-1",
+            "Pod",
+            "web-1",
+            true,
+        ),
+        ("a pod of another name", "claims", "data-web-1", "Pod", "web-2", false),
+        ("a pod that is no slot of the set", "claims", "data-db-1", "Pod", "db-1", false),
+        ("a claim that a pod has for itself", "claims", "web-1-scratch", "Pod", "web-1", false),
+        ("the set goes", "claims", "data-web-1", "StatefulSet", "web", true),
+        ("the set goes, and takes them along", "claims deleted=Delete", "data-web-1", "StatefulSet", "web", false),
+        ("the set goes, and the claim is none of its", "", "data-web-1", "StatefulSet", "web", false),
+    ];
+    for (what, options, claim, kind, owner, expected) in table {
+        assert_eq!(keeps(options, claim, kind, owner), expected, "{what}");
+    }
 }

@@ -398,6 +398,24 @@ fn a_changed_partition_starts_the_clock_again_and_a_finished_phase_is_not_given_
 }
 
 #[test]
+fn a_clock_that_goes_back_is_no_reason_to_write_for_ever_or_to_wait_longer() {
+    // S27, L2.
+    let mut world = opted_in();
+    world.now -= SignedDuration::from_hours(1);
+    image(&mut world, "v2");
+    quiesce(&mut world);
+    assert!(world.plan().is_settled(), "available now, after what was available an hour from now");
+    image(&mut world, "broken");
+    quiesce(&mut world);
+    world.now -= SignedDuration::from_hours(1);
+    quiesce(&mut world);
+    assert!(!has_rollback(&pass(&mut world, 299)));
+    assert!(has_rollback(&pass(&mut world, 1)));
+    quiesce(&mut world);
+    assert_eq!(world.set["spec"]["template"]["spec"]["containers"][0]["image"], "v2", "the last that was good");
+}
+
+#[test]
 fn a_revision_that_was_given_up_can_be_tried_again() {
     let mut world = opted_in();
     image(&mut world, "broken");
