@@ -52,8 +52,9 @@ impl Dirty {
     }
 }
 
-/// From so many pods at once on they are a crowd: more than one chain of steps has under way.
-const CROWD_MIN: usize = 8;
+/// From so many pods at once on they are a crowd. Fewer are as quick without threads of their own; and what lives long
+/// and was made by several threads keeps more memory.
+const CROWD_MIN: usize = 48;
 
 /// A pod whose containers an agent before this one has left, and the signals that stop them.
 type Found = (node_core::Found, BTreeMap<String, container_runtime::Signal>);

@@ -294,7 +294,7 @@ fn pods_that_come_in_a_crowd_live_on_the_runtime_that_is_meant_for_crowds() {
     main.block_on(async {
         let bed = Bed::start_with(Some(crowds.handle().clone()), |client| client).await;
         bed.pod("alone", "v", json!({})).await;
-        for number in 0..20 {
+        for number in 0..64 {
             bed.pod(&format!("p{number}"), "w", json!({})).await;
         }
         let is_ready = |name: &str, pods: &[Arc<Cached<Pod>>]| {
@@ -304,8 +304,8 @@ fn pods_that_come_in_a_crowd_live_on_the_runtime_that_is_meant_for_crowds() {
         until(&bed.pods, "the one is ready", |pods| is_ready("alone", pods) == 1).await;
         assert_eq!(crowds.metrics().num_alive_tasks(), 0, "it is no crowd");
         bed.node("w", "true", json!({})).await;
-        until(&bed.pods, "all are ready", |pods| is_ready("p", pods) == 20).await;
-        assert!(crowds.metrics().num_alive_tasks() >= 20, "a node that joins brings its pods at once");
+        until(&bed.pods, "all are ready", |pods| is_ready("p", pods) == 64).await;
+        assert!(crowds.metrics().num_alive_tasks() >= 64, "a node that joins brings its pods at once");
     });
     crowds.shutdown_background();
 }
