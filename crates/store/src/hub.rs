@@ -229,3 +229,33 @@ impl Ring {
         self.positions.values().copied().filter(|position| *position < self.complete_from).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use store_core::{Key, Record};
+
+    use super::*;
+
+    fn join(hub: &Hub, prefix: &'static str, watches: usize) -> Arc<Group> {
+        let join = |_| hub.join(&Bytes::from_static(prefix.as_bytes()), Revision(0), || Revision(0)).0;
+        (0..watches).map(join).last().unwrap()
+    }
+
+    #[test]
+    fn a_crowd_of_watches_is_woken_by_the_caller_and_all_others_at_once() {
+        // docs/decisions/0023.
+        let hub = Hub::new(Revision(0), 16, 1 << 20);
+        let (few, crowd) = (join(&hub, "/a/", CROWD_MIN - 1), join(&hub, "/a/b/", CROWD_MIN));
+        let (mut few, mut crowd) = (Box::pin(few.changed.notified()), Box::pin(crowd.changed.notified()));
+        few.as_mut().enable();
+        crowd.as_mut().enable();
+        let record = Record::new(Key::from("/a/b/c"), Bytes::new(), Revision(1), Revision(1), false);
+        let crowds = hub.publish(&[Arc::new(Event { record: Arc::new(record), previous: None })]);
+        assert_eq!(hub.announced(), Revision(1), "it is in the rings, for whoever looks");
+        assert!(few.now_or_never().is_some());
+        assert!(crowd.as_mut().now_or_never().is_none());
+        crowds.wake();
+        assert!(crowd.now_or_never().is_some());
+    }
+}
