@@ -288,7 +288,7 @@ async fn a_last_status_that_is_refused_does_not_keep_the_pod() {
 
 #[test]
 fn pods_that_come_in_a_crowd_live_on_the_runtime_that_is_meant_for_crowds() {
-    // docs/decisions/0023. The agent starts on a runtime of one thread, which has nothing to do with the crowd's.
+    // docs/decisions/0023. The agent starts on a runtime of its own, which has nothing to do with the crowd's.
     let crowds = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let main = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     main.block_on(async {

@@ -24,7 +24,7 @@ pub const PODS_MAX: usize = 250;
 /// Threads of the control plane and the node, for the runtime that [`Server::start`] is called on: they wait for each
 /// other, and for the disk, so that a second one would only be one more to wake.
 pub const WORKER_THREADS: usize = 1;
-/// Threads that serve requests. Two keep a laptop quiet.
+/// Threads that serve requests, and run crowds of virtual pods. Two keep a laptop quiet.
 const FRONT_THREADS: usize = 2;
 /// Threads for calls that block: the container runtime, unpacking, `nft`.
 pub const BLOCKING_THREADS_MAX: usize = 64;
