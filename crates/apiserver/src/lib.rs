@@ -19,6 +19,7 @@ mod keys;
 mod local;
 mod metrics;
 mod negotiate;
+mod placing;
 mod query;
 mod quotas;
 mod registry;

@@ -45,7 +45,7 @@ impl LocalClient {
         let manager = &options.field_manager;
         let field_manager = if manager.is_empty() { self.manager().to_owned() } else { manager.clone() };
         let haste = if options.patient { Haste::MayWait } else { Haste::Now };
-        crate::writing::WriteOptions { field_manager, dry_run: options.dry_run, haste }
+        crate::writing::WriteOptions { field_manager, dry_run: options.dry_run, haste, place: options.place }
     }
 
     /// The name under which fields are recorded: the last part of the user's.

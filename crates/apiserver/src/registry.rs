@@ -4,14 +4,14 @@
 //! [`crate::writing`].
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use api::Kind;
 use apiserver_core::kinds::KindDef;
 use apiserver_core::page::ContinueToken;
 use apiserver_core::selector::Selector;
 use apiserver_core::write::AddressPool;
-use client::{NodeStreams, Object};
+use client::{NodeStreams, Object, Placer};
 use meta::{Cause, Reason, ResourceVersion, Status, Timestamp};
 use store::{ReadError, Store, WatchError};
 use store_core::{At, Key, Range, Record, Revision};
@@ -42,6 +42,8 @@ pub struct Registry {
     pub addresses: Mutex<AddressPool>,
     /// Logs and exec; absent until the node agent has started.
     pub streams: OnceLock<Arc<dyn NodeStreams>>,
+    /// Who gives pods their nodes before they are stored; absent until the scheduler has started.
+    pub placer: RwLock<Option<Arc<dyn Placer>>>,
     /// What other parts show in `/metrics`; absent until they have started.
     pub figures: OnceLock<Figures>,
     /// Events that are to be forgotten.
@@ -142,6 +144,7 @@ impl Registry {
             config,
             addresses,
             streams,
+            placer: RwLock::default(),
             figures,
             expiry,
             metrics,

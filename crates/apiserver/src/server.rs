@@ -1,9 +1,9 @@
 //! The server: started, given its sockets, stopped.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use client::{Client, NodeStreams};
+use client::{Client, NodeStreams, Placer};
 use meta::Status;
 use store::{CommitError, Store};
 use store_core::{Expected, Transaction};
@@ -79,6 +79,11 @@ impl ApiServer {
     /// Gives the server the node's logs and exec. Only the first call counts.
     pub fn set_node_streams(&self, streams: Arc<dyn NodeStreams>) {
         let _ = self.registry.streams.set(streams);
+    }
+
+    /// Gives the server somebody who places pods at their creation, instead of who did before.
+    pub fn set_placer(&self, placer: Arc<dyn Placer>) {
+        *self.registry.placer.write().unwrap_or_else(PoisonError::into_inner) = Some(placer);
     }
 
     /// Lets `/metrics` show the figures of other parts. Only the first call counts.

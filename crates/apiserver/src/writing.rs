@@ -36,6 +36,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// Whether anybody waits for it.
     pub haste: Haste,
+    /// A created pod takes its node along (decision 24).
+    pub place: bool,
 }
 
 /// What a write answers with.
@@ -132,9 +134,13 @@ impl Registry {
                 }
                 return Ok(unstored(plan));
             }
+            let place = self.take_place(def, &mut plan.object, options);
             let holder = holder(def, &plan.object);
             match self.commit_create(def, namespace, &surroundings, &mut plan, charge, options.haste).await {
                 Ok(record) => {
+                    if let Some(place) = place {
+                        place.stored_at(record.revision);
+                    }
                     let object = self.event_object(def, &record);
                     return Ok(Written { object, created: true, warnings: plan.warnings });
                 }

@@ -7,6 +7,7 @@
 
 mod node;
 mod object;
+mod placer;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use node::{ExecExit, ExecRequest, ExecSession, LogRequest, NodeStreams, TerminalSize};
 pub use object::Object;
+pub use placer::Placer;
 
 /// The objects of one resource, in one namespace or in all.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -99,6 +101,9 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// Nobody waits for this write: in process it may be kept back for a moment, to be flushed together with others.
     pub patient: bool,
+    /// A pod that is created takes its node along, if the scheduler of this process can tell one at once (decision 24).
+    /// In process only.
+    pub place: bool,
 }
 
 impl WriteOptions {

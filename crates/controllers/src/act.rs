@@ -40,7 +40,8 @@ impl Api {
 
     pub(crate) async fn create(&self, resource: ResourceId, body: Value) -> Result<Arc<Object>, Status> {
         let target = Collection { resource, namespace: self.namespace.clone() };
-        self.client.create(&target, None, body, &self.options).await
+        let options = WriteOptions { place: true, ..self.options.clone() };
+        self.client.create(&target, None, body, &options).await
     }
 
     /// A merge patch; the preconditions are in it.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use api::resources::{ENDPOINT_SLICES, ENDPOINTS};
 use client::Client;
-use controllers_core::endpoints::{Action, MANAGED_BY_LABEL, MANAGER, Plan, SERVICE_NAME_LABEL, View, plan, selects};
+use controllers_core::endpoints::{
+    Action, MANAGED_BY_LABEL, MANAGER, Plan, Rest, SERVICE_NAME_LABEL, View, plan, selects,
+};
 use controllers_core::words::is_terminating;
 use futures::future::join_all;
-use informer::{Cacheable, Change, Informer, Key, Outcome, WorkQueue};
+use informer::{Cacheable, Change, Clock, Informer, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use meta::Status;
@@ -24,6 +26,7 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 struct Memory {
     slices: Unseen,
     endpoints: Unseen,
+    rest: Rest,
 }
 
 struct EndpointsController {
@@ -33,6 +36,7 @@ struct EndpointsController {
     slices: Informer<EndpointSlice>,
     endpoints: Informer<Endpoints>,
     nodes: Informer<Node>,
+    clock: Arc<dyn Clock>,
     queue: Arc<WorkQueue<Key>>,
 }
 
@@ -45,6 +49,7 @@ pub(crate) fn start(parts: &Parts) {
         slices: parts.informers.of(),
         endpoints: parts.informers.of(),
         nodes: parts.informers.of(),
+        clock: Arc::clone(&parts.clock),
         queue: parts.queue(),
     });
 }
@@ -94,7 +99,13 @@ impl Controller for EndpointsController {
     }
 
     async fn look(&self, key: &Key, memory: &mut Memory) -> Option<Outcome> {
+        if let Some(until) = memory.rest.lasts(self.clock.now()) {
+            return Some(Outcome::LookAgain(until));
+        }
         let plan = self.plan(key)?;
+        if !plan.actions.is_empty() {
+            memory.rest = Rest::after(self.clock.now(), plan.members);
+        }
         let api = Api::new(&self.client, &key.namespace).patient();
         let outcomes = join_all(plan.actions.iter().map(|action| perform(&api, action))).await;
         let mut failed = false;

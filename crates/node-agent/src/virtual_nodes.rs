@@ -70,6 +70,8 @@ pub struct VirtualConfig {
     pub machines: BTreeSet<String>,
     /// Where pods that come in a crowd run; `None`: on the runtime that [`VirtualNodes::start`] was called on.
     pub crowds: Option<tokio::runtime::Handle>,
+    /// Where events are written; `None`: there, too.
+    pub background: Option<tokio::runtime::Handle>,
 }
 
 /// The running agent of all virtual nodes.
@@ -104,9 +106,13 @@ impl VirtualNodes {
             images: Arc::new(EveryImage),
             volumes: Arc::new(VirtualVolumes::new(config.volumes_dir.clone())),
         };
+        let recorder = {
+            let _there = config.background.as_ref().map(tokio::runtime::Handle::enter);
+            EventRecorder::start(client.clone(), source, clock.clone(), &tasks, cancel.clone())
+        };
         let common = Arc::new(Shared {
             config: node_config(&config, String::new(), IpAddr::from([240, 0, 0, 0]), PODS_MAX),
-            recorder: EventRecorder::start(client.clone(), source, clock.clone(), &tasks, cancel.clone()),
+            recorder,
             watches: Arc::new(Watches::new(client, tasks.clone(), cancel.clone())),
             machine: MachineFacts::default(),
             reality: Reality::Virtual,

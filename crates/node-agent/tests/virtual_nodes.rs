@@ -126,6 +126,7 @@ impl Bed {
             cluster_domain: "cluster.local".to_owned(),
             binary_version: "0".to_owned(),
             machines: BTreeSet::from(["machine".to_owned()]),
+            background: None,
             crowds,
         };
         let client = wrap(server.client("system:node:virtual"));

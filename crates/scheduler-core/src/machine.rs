@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use meta::{Timestamp, Uid};
+use meta::{ResourceVersion, Timestamp, Uid};
 
 use crate::facts::{BudgetFacts, ClaimFacts, ClassFacts, NodeFacts, PodFacts, VolumeFacts};
 use crate::filter::{Decision, NO_NODES, Unschedulable};
@@ -43,6 +43,15 @@ pub enum Action {
         node: String,
         /// The claims with their UIDs.
         claims: Vec<(Key, Uid)>,
+    },
+    /// Write the event `Scheduled` about a pod that came with the place it was given ([`Scheduler::place_ahead`]).
+    Announce {
+        /// The pod.
+        pod: Key,
+        /// Its UID.
+        uid: Uid,
+        /// Where it is.
+        node: String,
     },
     /// Set the condition `PodScheduled=False` and write the event `FailedScheduling`.
     Report {
@@ -137,6 +146,12 @@ pub struct Scheduler {
     /// Who is known under a name, so that a re-created pod is told from its predecessor.
     uids: BTreeMap<Key, Uid>,
     next_number: u64,
+    /// Pods that were given a place before they were stored; at which revision they are, once that is told.
+    ahead: BTreeMap<Uid, Option<ResourceVersion>>,
+    /// All that happened to pods up to this revision is known.
+    told_upto: ResourceVersion,
+    /// Those of them that have come.
+    arrived: Vec<Action>,
 }
 
 impl Scheduler {
@@ -157,7 +172,12 @@ impl Scheduler {
         if let Some(before) = before.filter(|before| *before != facts.uid) {
             self.forget(&before);
         }
+        let was_ahead = self.ahead.remove(&facts.uid).is_some();
         if let Some(node) = facts.node.clone().filter(|_| !facts.is_terminal) {
+            if was_ahead {
+                let (pod, uid) = (facts.key.clone(), facts.uid.clone());
+                self.arrived.push(Action::Announce { pod, uid, node: node.clone() });
+            }
             self.drop_pending(&facts.uid);
             self.place_pod(facts, &node);
             return;
@@ -176,6 +196,56 @@ impl Scheduler {
             }
             None => self.add_pending(facts),
         }
+    }
+
+    /// Decides for a pod that is about to be stored, and counts it there (decision 24). `None` if others have to be looked
+    /// at before it, and if it has to wait for volumes or room: it comes without a node, and its turn comes then.
+    pub fn place_ahead(&mut self, facts: PodFacts) -> Option<String> {
+        if !self.queue.is_empty() || !facts.is_ours_to_place {
+            return None;
+        }
+        self.snapshot.prepare(&facts);
+        let Decision::Bind { node } = self.snapshot.place(&facts) else { return None };
+        self.ahead.insert(facts.uid.clone(), None);
+        self.place_pod(Arc::new(facts), &node);
+        Some(node)
+    }
+
+    /// A pod that was given a place is stored, at this revision.
+    pub fn stored(&mut self, uid: &Uid, revision: ResourceVersion) {
+        if let Some(stored_at) = self.ahead.get_mut(uid) {
+            *stored_at = Some(revision);
+            self.drop_departed();
+        }
+    }
+
+    /// A pod that was given a place does not come.
+    pub fn give_back(&mut self, uid: &Uid) {
+        if self.ahead.remove(uid).is_some() {
+            self.forget(uid);
+        }
+    }
+
+    /// Everything that happened to pods up to this revision has been told.
+    pub fn pods_told(&mut self, upto: ResourceVersion) {
+        self.told_upto = upto;
+        self.drop_departed();
+    }
+
+    /// Who was stored before what has been told, and has not come, is gone already.
+    fn drop_departed(&mut self) {
+        let upto = self.told_upto;
+        let is_gone = |stored_at: &Option<ResourceVersion>| stored_at.is_some_and(|revision| revision <= upto);
+        let gone: Vec<Uid> =
+            self.ahead.iter().filter(|(_, stored_at)| is_gone(stored_at)).map(|(uid, _)| uid.clone()).collect();
+        for uid in gone {
+            self.give_back(&uid);
+        }
+    }
+
+    /// Whether [`Scheduler::poll_actions`] has something to do now.
+    pub fn has_turns(&self) -> bool {
+        !self.queue.is_empty() || !self.arrived.is_empty()
     }
 
     /// A pod stands on a node: where it was assumed, or where somebody else put it.
@@ -268,7 +338,7 @@ impl Scheduler {
         let uid = match action {
             Action::Bind { uid, .. } | Action::SelectNode { uid, .. } | Action::Preempt { uid, .. } => uid,
             // A report that failed is repeated when the message changes; nothing hangs on it.
-            Action::Report { .. } => return,
+            Action::Report { .. } | Action::Announce { .. } => return,
         };
         let Some(pending) = self.pending.get_mut(uid) else { return };
         match (action, outcome) {
@@ -306,7 +376,7 @@ impl Scheduler {
                 // What it held may be another's now.
                 self.wake(|_| true);
             }
-            (Action::Report { .. }, Outcome::Done) => {}
+            (Action::Report { .. } | Action::Announce { .. }, Outcome::Done) => {}
         }
     }
 
@@ -328,7 +398,7 @@ impl Scheduler {
 
     /// Looks at every pod whose turn it is.
     pub fn poll_actions(&mut self, now: Timestamp) -> Vec<Action> {
-        let mut actions = Vec::new();
+        let mut actions = std::mem::take(&mut self.arrived);
         while let Some((at, uid)) = self.deadlines.first().cloned().filter(|(at, _)| *at <= now) {
             debug_assert!(
                 self.pending.get(&uid).is_some_and(|p| p.state.deadline() == Some(at)),

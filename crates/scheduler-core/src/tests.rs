@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
-use meta::Timestamp;
+use meta::{ResourceVersion, Timestamp, Uid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -86,6 +86,7 @@ pub(crate) fn at(secs: i64) -> Timestamp {
 pub(crate) fn show(actions: &[Action]) -> String {
     let line = |action: &Action| match action {
         Action::Bind { pod, node, .. } => format!("bind {} to {node}", pod.name),
+        Action::Announce { pod, node, .. } => format!("announce {} on {node}", pod.name),
         Action::SelectNode { pod, node, claims, .. } => {
             let claims: Vec<&str> = claims.iter().map(|(key, _)| key.name.as_str()).collect();
             format!("select {node} for {} of {}", claims.join(","), pod.name)
@@ -426,6 +427,81 @@ fn a_failed_binding_is_tried_again_later_and_holds_nothing_meanwhile() {
     );
 }
 
+/// What a pod that is about to be stored is told.
+fn ahead(scheduler: &mut Scheduler, pod: PodFacts) -> String {
+    scheduler.place_ahead(pod).unwrap_or_else(|| "-".to_owned())
+}
+
+fn on(node: &str) -> Value {
+    json!({ "spec": { "nodeName": node } })
+}
+
+#[test]
+fn a_pod_that_is_about_to_be_stored_is_given_a_place_and_counts_there() {
+    let mut scheduler = with_nodes([node("n1", json!({}))]);
+    for name in ["a", "b", "c", "d"] {
+        assert_eq!(ahead(&mut scheduler, pod(name, json!({}))), "n1");
+    }
+    assert_eq!(ahead(&mut scheduler, pod("e", json!({}))), "-", "the node is full");
+    check(&mut scheduler, 0, expect!["-"]);
+    scheduler.pod(pod("a", on("n1")));
+    check(&mut scheduler, 1, expect!["announce a on n1"]);
+    scheduler.pod(pod("a", on("n1")));
+    check(&mut scheduler, 2, expect!["-"]);
+
+    // One was not stored: its place is another's.
+    scheduler.give_back(&Uid("uid-b".to_owned()));
+    assert_eq!(ahead(&mut scheduler, pod("e", json!({}))), "n1");
+    // Who has come keeps its place.
+    scheduler.give_back(&Uid("uid-a".to_owned()));
+    assert_eq!(ahead(&mut scheduler, pod("f", json!({}))), "-");
+}
+
+#[test]
+fn a_pod_that_has_to_wait_is_stored_without_a_place() {
+    let mut scheduler = with_nodes([node("n1", json!({}))]);
+    scheduler.class(class("WaitForFirstConsumer"));
+    scheduler.claim(claim("unbound", json!({})));
+    let held = json!({ "spec": { "schedulingGates": [{ "name": "g" }] } });
+    let of_another = json!({ "spec": { "schedulerName": "other" } });
+    for (why, change) in [
+        ("its volume is still to be made", with_claim("unbound")),
+        ("its claim is not known", with_claim("missing")),
+        ("a gate holds it", held),
+        ("another scheduler places it", of_another),
+        ("it has a node", on("n1")),
+    ] {
+        assert_eq!(ahead(&mut scheduler, pod("p", change)), "-", "{why}");
+    }
+    // Whose turn it is comes first.
+    scheduler.pod(pod("first", json!({})));
+    assert_eq!(ahead(&mut scheduler, pod("p", json!({}))), "-", "another waits for its turn");
+    check(&mut scheduler, 0, expect!["bind first to n1"]);
+    assert_eq!(ahead(&mut scheduler, pod("p", json!({}))), "n1");
+}
+
+#[test]
+fn a_pod_that_was_gone_before_it_was_seen_holds_no_place() {
+    let mut scheduler = with_nodes([node("n1", json!({ "status": { "allocatable": { "pods": "1" } } }))]);
+    let full = |scheduler: &mut Scheduler| ahead(&mut scheduler.clone(), pod("next", json!({}))) == "-";
+    ahead(&mut scheduler, pod("a", json!({})));
+    // Its predecessor's end is told late.
+    scheduler.pods_told(ResourceVersion(7));
+    scheduler.pod_gone(&Key::new("default", "a"));
+    assert!(full(&mut scheduler));
+    scheduler.stored(&Uid("uid-a".to_owned()), ResourceVersion(8));
+    assert!(full(&mut scheduler));
+    scheduler.pods_told(ResourceVersion(9));
+    assert!(!full(&mut scheduler));
+
+    // The same, when its end was told before it was known to be stored.
+    ahead(&mut scheduler, pod("b", json!({})));
+    scheduler.pods_told(ResourceVersion(12));
+    assert!(full(&mut scheduler));
+    scheduler.stored(&Uid("uid-b".to_owned()), ResourceVersion(11));
+    assert!(!full(&mut scheduler));
+}
+
 #[test]
 fn a_pod_of_the_same_name_is_another_pod() {
     let mut scheduler = with_nodes([node("n1", json!({ "status": { "allocatable": { "cpu": "500m" } } }))]);
@@ -469,6 +545,7 @@ fn what_init_containers_and_sidecars_ask_counts_as_upstream() {
 #[derive(Clone, Debug)]
 enum Step {
     Arrives(u8, u16),
+    Placed(u8, u16),
     Goes(u8),
     ShowsBound(u8),
     Answers(bool),
@@ -480,6 +557,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (0..8u8, 1..900u16).prop_map(|(pod, cpu)| Step::Arrives(pod, cpu)),
+        2 => (0..8u8, 1..900u16).prop_map(|(pod, cpu)| Step::Placed(pod, cpu)),
         1 => (0..8u8).prop_map(Step::Goes),
         2 => (0..8u8).prop_map(Step::ShowsBound),
         2 => any::<bool>().prop_map(Step::Answers),
@@ -517,6 +595,13 @@ proptest! {
                     if let std::collections::btree_map::Entry::Vacant(entry) = pods.entry(name.clone()) {
                         entry.insert(cpu);
                         scheduler.pod(pod_of(&name, cpu, None));
+                    }
+                }
+                Step::Placed(number, cpu) => {
+                    let name = format!("p{number}");
+                    if !pods.contains_key(&name) && let Some(node) = scheduler.place_ahead(pod_of(&name, cpu, None)) {
+                        bound.insert(name.clone(), node);
+                        pods.insert(name, cpu);
                     }
                 }
                 Step::Goes(number) => {

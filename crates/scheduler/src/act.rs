@@ -29,6 +29,10 @@ impl Actor {
         let outcome = match &action {
             Action::Bind { pod, uid, node } => self.bind(pod, uid, node).await,
             Action::SelectNode { pod, uid, node, claims } => self.select_node(pod, uid, node, claims).await,
+            Action::Announce { pod, uid, node } => {
+                self.tell_placed(pod, uid, node);
+                Outcome::Done
+            }
             Action::Report { pod, uid, message, was_unschedulable } => {
                 self.report(pod, uid, message, *was_unschedulable).await
             }
@@ -48,8 +52,7 @@ impl Actor {
         match self.client.create(&target, Some("binding"), body, &options()).await {
             Ok(_) => {
                 tracing::debug!(namespace = pod.namespace, name = pod.name, uid = uid.0, node, "bound");
-                let message = format!("Successfully assigned {pod} to {node}");
-                self.tell(pod, uid, EventType::Normal, "Scheduled", message);
+                self.tell_placed(pod, uid, node);
                 Outcome::Done
             }
             Err(status) => self.failed(pod, uid, "binding rejected: running Bind plugin \"DefaultBinder\"", &status),
@@ -132,6 +135,10 @@ impl Actor {
         tracing::warn!(namespace = pod.namespace, name = pod.name, error = %message, "a pod was not placed");
         self.tell(pod, uid, EventType::Warning, "FailedScheduling", message.clone());
         Outcome::Failed { message }
+    }
+
+    fn tell_placed(&self, pod: &Key, uid: &Uid, node: &str) {
+        self.tell(pod, uid, EventType::Normal, "Scheduled", format!("Successfully assigned {pod} to {node}"));
     }
 
     /// Writes an event about a pod, if it is still the same.

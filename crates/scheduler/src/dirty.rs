@@ -84,8 +84,15 @@ impl Dirty {
         self.names.notify.notified().await;
     }
 
+    /// Wakes who waits in [`Dirty::changed`].
+    pub(crate) fn wake(&self) {
+        self.names.notify.notify_one();
+    }
+
     /// Tells the core all that changed.
     pub(crate) fn feed(&self, core: &mut Scheduler) {
+        // Read first: what happens after it may be told as well, what happened before it must be.
+        let upto = self.pods.seen();
         for name in self.names.take() {
             match name {
                 Name::Namespace(name) => {
@@ -118,6 +125,9 @@ impl Dirty {
                     None => core.pod_gone(&key),
                 },
             }
+        }
+        if let Some(upto) = upto {
+            core.pods_told(upto);
         }
     }
 }

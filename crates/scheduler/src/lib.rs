@@ -5,12 +5,13 @@
 //! core's own deadlines, never by a period. Start with [`Scheduler::start`].
 
 mod act;
+mod desk;
 mod dirty;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use client::Client;
+use client::{Client, Placer};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use informer::{Clock, EventRecorder, Informers, events};
@@ -20,16 +21,23 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use act::Actor;
+use desk::Desk;
 use dirty::Dirty;
 
 /// Most calls under way at once; further ones wait their turn in order.
 const CALLS_MAX: usize = 64;
 
 /// The running scheduler.
-#[derive(Debug)]
 pub struct Scheduler {
     tasks: TaskTracker,
     cancel: CancellationToken,
+    desk: Arc<Desk>,
+}
+
+impl std::fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scheduler").field("tasks", &self.tasks).finish_non_exhaustive()
+    }
 }
 
 impl Scheduler {
@@ -51,17 +59,23 @@ impl Scheduler {
             EventRecorder::start(Arc::clone(&client), source, Arc::clone(&clock), &tasks, cancel.clone())
         };
         let actor = Actor { client, recorder, clock: Arc::clone(&clock), pods: informers.of() };
-        let dirty = Dirty::follow(&informers);
-        let stop = cancel.clone();
+        let desk = Arc::new(Desk::new(Dirty::follow(&informers), cancel.clone()));
+        let (stop, own_desk) = (cancel.clone(), Arc::clone(&desk));
         tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = run(actor, dirty, clock) => {}
+                () = run(actor, &own_desk, clock) => {}
             }
         });
         tasks.close();
-        Self { tasks, cancel }
+        Self { tasks, cancel, desk }
+    }
+
+    /// Who places pods before they are stored: at once where no other pod has its turn first, and until this scheduler
+    /// stops (decision 24).
+    pub fn placer(&self) -> Arc<dyn Placer> {
+        Arc::clone(&self.desk) as Arc<dyn Placer>
     }
 
     /// Stops and waits. A call that is under way happens wholly or not at all; what was assumed is read anew at the
@@ -73,20 +87,19 @@ impl Scheduler {
 }
 
 /// Feeds the core and obeys it, for ever. If dropped, calls under way happen or not; nothing else is lost.
-async fn run(actor: Actor, dirty: Dirty, clock: Arc<dyn Clock>) {
-    dirty.synced().await;
-    let mut core = scheduler_core::Scheduler::default();
+async fn run(actor: Actor, desk: &Desk, clock: Arc<dyn Clock>) {
+    desk.open().await;
     let mut waiting: VecDeque<Action> = VecDeque::new();
     let mut calls = FuturesUnordered::new();
     loop {
-        dirty.feed(&mut core);
-        waiting.extend(core.poll_actions(clock.now()));
+        let polled = desk.ask(|core| (core.poll_actions(clock.now()), core.next_deadline()));
+        let Some((actions, deadline)) = polled else { return };
+        waiting.extend(actions);
         while calls.len() < CALLS_MAX
             && let Some(action) = waiting.pop_front()
         {
             calls.push(actor.act(action));
         }
-        let deadline = core.next_deadline();
         let sleep = async {
             match deadline {
                 Some(at) => clock.sleep_until(at).await,
@@ -96,9 +109,9 @@ async fn run(actor: Actor, dirty: Dirty, clock: Arc<dyn Clock>) {
         tokio::select! {
             biased;
             Some((action, outcome)) = calls.next(), if !calls.is_empty() => {
-                core.outcome(&action, &outcome, clock.now());
+                desk.ask(|core| core.outcome(&action, &outcome, clock.now()));
             }
-            () = dirty.changed() => {}
+            () = desk.dirty.changed() => {}
             () = sleep => {}
         }
     }

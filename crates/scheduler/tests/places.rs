@@ -67,7 +67,9 @@ impl World {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let informers = Informers::new(self.server.client("system:roadstead"), tasks, cancel.clone());
         let client = self.server.client("system:kube-scheduler");
-        self.scheduler = Some(Scheduler::start(client, informers, Arc::new(SystemClock), None, &cancel));
+        let scheduler = Scheduler::start(client, informers, Arc::new(SystemClock), None, &cancel);
+        self.server.set_placer(scheduler.placer());
+        self.scheduler = Some(scheduler);
     }
 
     async fn create(&self, resource: ResourceId, body: Value) -> Arc<Object> {
@@ -162,6 +164,45 @@ async fn a_pod_is_bound_and_an_event_says_so() {
     assert_eq!(condition(&pods[0])["status"], "True");
     let events = world.wait(EVENTS, 1, |event| event["reason"] == "Scheduled").await;
     assert_eq!(events[0]["message"], "Successfully assigned default/a to n1");
+}
+
+/// Decision 24.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_of_a_controller_is_stored_with_its_place_and_an_event_says_so() {
+    let world = World::start().await;
+    world.node("n1", "1", false).await;
+    let placed = WriteOptions { place: true, ..WriteOptions::default() };
+    let create = |name: &str, options: &WriteOptions| {
+        let body = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
+            "spec": {
+                "automountServiceAccountToken": false,
+                "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": "600m" } } }],
+            },
+        });
+        let (client, options) = (Arc::clone(&world.client), options.clone());
+        async move { client.create(&Collection::in_namespace(PODS, "default"), None, body, &options).await }
+    };
+    // The scheduler serves once it has seen the node: until then it takes what comes as ever.
+    world.pod("warm", "1m", None).await;
+    world.wait(PODS, 1, |pod| node_of(pod) == "n1").await;
+
+    let tried = create("a", &WriteOptions { dry_run: true, ..placed.clone() }).await.unwrap();
+    assert_eq!(node_of(tried.tree()), "", "a trial takes no place");
+    let pod = create("a", &placed).await.unwrap();
+    assert_eq!((node_of(pod.tree()), &condition(pod.tree())["status"]), ("n1", &json!("True")));
+    let events = world.wait(EVENTS, 2, |event| event["reason"] == "Scheduled").await;
+    assert!(events.iter().any(|event| event["message"] == "Successfully assigned default/a to n1"));
+
+    // A refused creation holds nothing: the next pod finds the place that is left, and not one less.
+    assert!(create("a", &placed).await.unwrap_err().is_already_exists());
+    let now = DeleteOptions { grace_period_secs: Some(0), ..DeleteOptions::default() };
+    world.client.delete(&ObjectId::namespaced(PODS, "default", "a"), &now).await.unwrap();
+    create("b", &placed).await.unwrap();
+    world.wait(PODS, 1, |pod| node_of(pod) == "n1" && pod["metadata"]["name"] == "b").await;
+    let waits = create("c", &placed).await.unwrap();
+    assert_eq!(node_of(waits.tree()), "", "there is no room");
+    world.wait(PODS, 1, |pod| condition(pod)["reason"] == "Unschedulable").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

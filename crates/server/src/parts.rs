@@ -111,7 +111,7 @@ impl Server {
         let informers = Informers::new(api.client("system:roadstead"), tasks.clone(), cancel.clone());
         let network: Arc<dyn PodNetwork> = Arc::new(network);
         let agent = start_agent(&config, &cluster, &api, Arc::clone(&network), &cancel).await?;
-        let virtual_nodes = start_virtual_nodes(&config, &cluster, &api, &informers, front.handle().cloned(), &cancel);
+        let virtual_nodes = start_virtual_nodes(&config, &cluster, &api, &informers, [&front, &background], &cancel);
         api.set_node_streams(agent.streams_beside(&virtual_nodes));
         {
             let _there = background.enter();
@@ -119,6 +119,7 @@ impl Server {
         }
         start_dns(&cluster, &informers, &tasks, &cancel).await?;
         let scheduler = start_scheduler(&api, &informers, background.handle(), &cancel);
+        api.set_placer(scheduler.placer());
         let controllers = start_controllers(&config, &pki, &api, &informers, background.handle().cloned(), &cancel);
         let figures = controllers.figures();
         api.set_figures(Box::new(move |registry| figures.register(registry)));
@@ -271,7 +272,7 @@ fn start_virtual_nodes(
     cluster: &Cluster,
     api: &ApiServer,
     informers: &Informers,
-    crowds: Option<Handle>,
+    [front, background]: [&Beside; 2],
     cancel: &CancellationToken,
 ) -> VirtualNodes {
     let settings = VirtualConfig {
@@ -282,7 +283,8 @@ fn start_virtual_nodes(
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         binary_version: env!("CARGO_PKG_VERSION").to_owned(),
         machines: [config.node_name.clone()].into(),
-        crowds,
+        crowds: front.handle().cloned(),
+        background: background.handle().cloned(),
     };
     VirtualNodes::start(settings, api.client("system:node:virtual"), informers, Arc::new(SystemClock), cancel)
 }

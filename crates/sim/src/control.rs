@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::disk::Disk;
-use crate::ground::Ground;
+use crate::ground::{Ground, ToPlacer};
 use crate::oracle::watches::ReaderJudge;
 use crate::rng::Rng;
 
@@ -97,6 +97,7 @@ impl Server {
                 return Err(format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string)));
             }
         };
+        api.set_placer(Arc::new(ToPlacer(Arc::downgrade(ground))));
         Ok(Arc::new(Self { api, store, gone, tasks }))
     }
 

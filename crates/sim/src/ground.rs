@@ -1,9 +1,12 @@
 //! What all parts of one run share: the seed, the trace, the weather, the judges.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use client::Placer;
+use meta::{ResourceVersion, Uid};
+use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -32,6 +35,9 @@ impl fmt::Display for Violation {
     }
 }
 
+/// The process of a scheduler, and how it is asked.
+type Placing = (Arc<Process>, Arc<dyn Placer>);
+
 /// One run.
 pub struct Ground {
     /// Decides everything.
@@ -47,6 +53,7 @@ pub struct Ground {
     weather: Mutex<Weather>,
     court: Mutex<Court>,
     server: Mutex<Option<Arc<Server>>>,
+    placer: Mutex<Option<Placing>>,
     server_rng: Mutex<Rng>,
     violation: Mutex<Option<Violation>>,
     processes: Mutex<Vec<Arc<Process>>>,
@@ -76,6 +83,7 @@ impl Ground {
             weather: Mutex::default(),
             court: Mutex::default(),
             server: Mutex::default(),
+            placer: Mutex::default(),
             server_rng: Mutex::new(Rng::of(seed, "server")),
             violation: Mutex::default(),
             processes: Mutex::default(),
@@ -121,6 +129,11 @@ impl Ground {
     /// The judges.
     pub fn court(&self) -> MutexGuard<'_, Court> {
         lock(&self.court)
+    }
+
+    /// A scheduler places pods at their creation, as long as its process is up.
+    pub fn set_placer(&self, process: &Arc<Process>, placer: Arc<dyn Placer>) {
+        *lock(&self.placer) = Some((Arc::clone(process), placer));
     }
 
     /// The API server that answers now.
@@ -187,5 +200,35 @@ impl Ground {
         let max = u64::try_from(max.as_micros()).unwrap_or(u64::MAX);
         let micros = process.rng(|rng| rng.below(max + 1));
         tokio::time::sleep(Duration::from_micros(micros)).await;
+    }
+}
+
+/// The way from the API server to the scheduler beside it: they are one process in the product, and two here.
+#[derive(Debug)]
+pub struct ToPlacer(pub Weak<Ground>);
+
+impl ToPlacer {
+    fn ask<T>(&self, question: impl FnOnce(&Process, &dyn Placer) -> T) -> Option<T> {
+        let ground = self.0.upgrade()?;
+        let (process, placer) = lock(&ground.placer).clone()?;
+        Some(question(&process, placer.as_ref()))
+    }
+}
+
+impl Placer for ToPlacer {
+    fn place(&self, pod: &Value) -> Option<String> {
+        let node = self.ask(|process, placer| process.is_up().then(|| placer.place(pod)))???;
+        if let Some(ground) = self.0.upgrade() {
+            ground.count("event", "placed at its creation");
+        }
+        Some(node)
+    }
+
+    fn stored(&self, pod: &Uid, revision: ResourceVersion) {
+        self.ask(|_, placer| placer.stored(pod, revision));
+    }
+
+    fn give_back(&self, pod: &Uid) {
+        self.ask(|_, placer| placer.give_back(pod));
     }
 }

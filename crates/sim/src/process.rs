@@ -110,6 +110,12 @@ impl Process {
         *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Whether it can be asked something now.
+    pub fn is_up(&self) -> bool {
+        let until = *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.killed.is_cancelled() && until.is_none_or(|until| until <= Instant::now())
+    }
+
     /// Chance of its own.
     pub fn rng<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
         draw(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))

@@ -146,7 +146,9 @@ impl World {
     fn start_scheduler(&self, process: &Arc<Process>) {
         let informers = Informers::new(self.client(process, "system:roadstead"), TaskTracker::new(), process.token());
         let client = self.client(process, "system:kube-scheduler");
-        Scheduler::start(client, informers, Arc::new(process.clock.clone()), None, &process.token());
+        let clock = Arc::new(process.clock.clone());
+        let scheduler = Scheduler::start(client, informers, clock, None, &process.token());
+        self.ground.set_placer(process, scheduler.placer());
     }
 
     fn kill_part(&self, name: &str) {

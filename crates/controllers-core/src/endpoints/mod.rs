@@ -5,6 +5,7 @@
 //! compared field by field; trees are made only for what has to be written. Start with [`plan`].
 
 mod legacy;
+mod rest;
 mod slices;
 
 #[cfg(test)]
@@ -19,6 +20,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
 use crate::words::{Target, is_terminating};
+
+pub use rest::Rest;
 
 /// Label of a slice that names its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -85,6 +88,8 @@ pub enum Action {
 pub struct Plan {
     /// The writes.
     pub actions: Vec<Action>,
+    /// How many pods are listed.
+    pub members: usize,
 }
 
 /// Decides which slices and Endpoints a Service should have. A Service without a selector is kept by its user.
@@ -102,7 +107,7 @@ pub fn plan(view: &View<'_>) -> Plan {
     members.sort_by_key(|member| member.name);
     let mut actions = slices::plan(view, &members);
     actions.extend(legacy::plan(view, &members));
-    Plan { actions }
+    Plan { actions, members: members.len() }
 }
 
 /// Whether a Service's selector selects a pod; an empty one selects nothing.

@@ -221,3 +221,16 @@ fn the_labels_say_whose_the_slice_is() {
     let Action::CreateSlice { body } = &plan.actions[0] else { panic!("{plan:?}") };
     expect![[r#"{"generateName":"web-","labels":{"endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io","kubernetes.io/service-name":"web","service.kubernetes.io/headless":"","team":"a"},"name":"web-6rbqz","namespace":"default","ownerReferences":[{"apiVersion":"v1","blockOwnerDeletion":true,"controller":true,"kind":"Service","name":"web","uid":"svc-1"}]}"#]].assert_eq(&body["metadata"].to_string());
 }
+
+#[test]
+fn lists_rest_after_a_write_the_longer_they_are() {
+    let at = |micros: i64| meta::Timestamp::from_microsecond(micros).expect("a small number");
+    assert_eq!(super::Rest::default().lasts(at(0)), None, "a first change never waits");
+    for (members, micros) in [(0, 0), (3, 750), (100, 25_000), (200, 50_000), (5_000, 50_000)] {
+        let rest = super::Rest::after(at(1_000_000), members);
+        let until = at(1_000_000 + micros);
+        assert_eq!(rest.lasts(at(1_000_000)), (micros > 0).then_some(until), "{members}");
+        assert_eq!(rest.lasts(until), None, "{members}");
+        assert_eq!(rest.lasts(at(0)), None, "the clock was set back");
+    }
+}
