@@ -5,6 +5,7 @@
 //! foreign clusters. What is not here: caches and queues (`informer`), and anything that decides. Start with
 //! [`Client`].
 
+mod hooked;
 mod node;
 mod object;
 mod placer;
@@ -15,6 +16,7 @@ use meta::{ObjectId, ResourceId, ResourceVersion, Status, Uid};
 use serde_json::Value;
 use std::sync::Arc;
 
+pub use hooked::{Call, Hooked};
 pub use node::{ExecExit, ExecRequest, ExecSession, LogRequest, NodeStreams, TerminalSize};
 pub use object::Object;
 pub use placer::Placer;

@@ -9,14 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::resources;
-use async_trait::async_trait;
-use client::{
-    Client, Collection, DeleteOptions, LogRequest, NodeStreams, Object, ObjectList, Patch, Selection, WatchStream,
-    WriteOptions,
-};
+use client::{Call, Client, Collection, DeleteOptions, Hooked, LogRequest, NodeStreams, Patch, WriteOptions};
 use informer::{Cached, Informer, Informers, SystemClock};
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, Pod};
-use meta::{ObjectId, Reason, ResourceId, ResourceVersion, Status, Uid};
+use meta::{ObjectId, Reason, ResourceId, Status, Uid};
 use node_agent::{VIRTUAL, VirtualConfig, VirtualNodes};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -40,70 +36,6 @@ struct Bed {
 impl Drop for Bed {
     fn drop(&mut self) {
         self.cancel.cancel();
-    }
-}
-
-/// A server that takes no status along with a deletion.
-struct Picky {
-    client: Arc<dyn Client>,
-    refusals: AtomicUsize,
-}
-
-#[async_trait]
-impl Client for Picky {
-    async fn get(&self, id: &ObjectId) -> Result<Arc<Object>, Status> {
-        self.client.get(id).await
-    }
-
-    async fn list(&self, target: &Collection, selection: &Selection) -> Result<ObjectList, Status> {
-        self.client.list(target, selection).await
-    }
-
-    async fn watch(
-        &self,
-        target: &Collection,
-        selection: &Selection,
-        from: ResourceVersion,
-    ) -> Result<WatchStream, Status> {
-        self.client.watch(target, selection, from).await
-    }
-
-    async fn create(
-        &self,
-        target: &Collection,
-        subresource: Option<&str>,
-        body: Value,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        self.client.create(target, subresource, body, options).await
-    }
-
-    async fn update(
-        &self,
-        id: &ObjectId,
-        subresource: Option<&str>,
-        body: Value,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        self.client.update(id, subresource, body, options).await
-    }
-
-    async fn patch(
-        &self,
-        id: &ObjectId,
-        subresource: Option<&str>,
-        patch: Patch,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        self.client.patch(id, subresource, patch, options).await
-    }
-
-    async fn delete(&self, id: &ObjectId, options: &DeleteOptions) -> Result<(), Status> {
-        if options.last_status.is_some() {
-            self.refusals.fetch_add(1, Ordering::Relaxed);
-            return Err(Status::new(Reason::Invalid, "no status of this kind"));
-        }
-        self.client.delete(id, options).await
     }
 }
 
@@ -274,17 +206,25 @@ async fn nothing_is_told_of_images_and_containers_that_are_not_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_last_status_that_is_refused_does_not_keep_the_pod() {
     // docs/decisions/0023; L5.
-    let mut picky = None;
-    let bed =
-        Bed::start_with(None, |client| picky.insert(Arc::new(Picky { client, refusals: AtomicUsize::new(0) })).clone())
-            .await;
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let refused = Arc::clone(&refusals);
+    let bed = Bed::start_with(None, |client| {
+        Hooked::before(client, move |call: &Call<'_>| {
+            if call.deletion.is_none_or(|deletion| deletion.last_status.is_none()) {
+                return Ok(());
+            }
+            refused.fetch_add(1, Ordering::Relaxed);
+            Err(Status::new(Reason::Invalid, "no status of this kind"))
+        })
+    })
+    .await;
     bed.node("v", "true", json!({})).await;
     bed.pod("p", "v", json!({})).await;
     bed.until_pod("p", "it is ready", is_ready).await;
     let id = ObjectId::namespaced(resources::PODS, "default", "p");
     bed.client.delete(&id, &DeleteOptions::default()).await.unwrap();
     until(&bed.pods, "it is gone", |pods| pods.is_empty()).await;
-    assert_eq!(picky.unwrap().refusals.load(Ordering::Relaxed), 1, "it was tried");
+    assert_eq!(refusals.load(Ordering::Relaxed), 1, "it was tried");
 }
 
 #[test]
