@@ -343,9 +343,10 @@ impl Memory {
             self.status_due = None;
             return;
         }
-        let patience_ends = || now.checked_add(STATUS_PATIENCE).unwrap_or(Timestamp::MAX);
-        let due = *self.status_due.get_or_insert_with(patience_ends);
-        if due <= now {
+        let latest = now.checked_add(STATUS_PATIENCE).unwrap_or(Timestamp::MAX);
+        let due = *self.status_due.get_or_insert(latest);
+        // Later than the latest: the clock was set back.
+        if due <= now || due > latest {
             self.status_due = None;
         } else {
             plan.status = None;
@@ -460,6 +461,8 @@ mod tests {
             (alone(), 126, false, Some(131)),
             // An earlier look stays.
             (Plan { look_again: Some(millis(129)), ..alone() }, 127, false, Some(129)),
+            // The clock was set back.
+            (alone(), 90, true, None),
         ] {
             assert_eq!(look(plan, now), (is_written, look_again), "at {now}");
         }
