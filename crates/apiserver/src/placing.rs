@@ -1,6 +1,6 @@
 //! A pod takes its node along when it is created, if the scheduler can tell one at once (decision 24).
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use api::resources::PODS;
 use apiserver_core::kinds::KindDef;
@@ -43,7 +43,7 @@ impl Registry {
         if !options.place || def.kind.resource != PODS {
             return None;
         }
-        let placer = self.placer.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let placer = self.placer.get()?.clone();
         let node = placer.place(pod)?;
         let uid = Uid(pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
         let place = Place { placer, pod: uid, is_stored: false };

@@ -4,7 +4,7 @@
 //! [`crate::writing`].
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use api::Kind;
 use apiserver_core::kinds::KindDef;
@@ -43,7 +43,7 @@ pub struct Registry {
     /// Logs and exec; absent until the node agent has started.
     pub streams: OnceLock<Arc<dyn NodeStreams>>,
     /// Who gives pods their nodes before they are stored; absent until the scheduler has started.
-    pub placer: RwLock<Option<Arc<dyn Placer>>>,
+    pub placer: OnceLock<Arc<dyn Placer>>,
     /// What other parts show in `/metrics`; absent until they have started.
     pub figures: OnceLock<Figures>,
     /// Events that are to be forgotten.
@@ -137,14 +137,14 @@ impl Registry {
         let requests = Semaphore::new(config.limits.requests_max);
         let watches = Arc::new(Semaphore::new(config.limits.watches_max));
         let recent = Mutex::default();
-        let (streams, figures) = (OnceLock::new(), OnceLock::new());
+        let (streams, placer, figures) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (evictions, quotas) = (tokio::sync::Mutex::default(), QuotaGate::default());
         Self {
             store,
             config,
             addresses,
             streams,
-            placer: RwLock::default(),
+            placer,
             figures,
             expiry,
             metrics,

@@ -1,6 +1,6 @@
 //! The server: started, given its sockets, stopped.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Client, NodeStreams, Placer};
@@ -81,9 +81,9 @@ impl ApiServer {
         let _ = self.registry.streams.set(streams);
     }
 
-    /// Gives the server somebody who places pods at their creation, instead of who did before.
+    /// Gives the server somebody who places pods at their creation. Only the first call counts.
     pub fn set_placer(&self, placer: Arc<dyn Placer>) {
-        *self.registry.placer.write().unwrap_or_else(PoisonError::into_inner) = Some(placer);
+        let _ = self.registry.placer.set(placer);
     }
 
     /// Lets `/metrics` show the figures of other parts. Only the first call counts.

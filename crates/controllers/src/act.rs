@@ -22,12 +22,12 @@ impl Api {
     /// The objects of a namespace; an empty name means cluster-scoped objects.
     pub(crate) fn new(client: &Arc<dyn Client>, namespace: &str) -> Self {
         let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
-        Self { client: Arc::clone(client), namespace, options: WriteOptions::default() }
+        Self { client: Arc::clone(client), namespace, options: WriteOptions { place: true, ..WriteOptions::default() } }
     }
 
     /// The same, for what is written about work that is done and not to have it done: nobody waits for that.
     pub(crate) fn patient(&self) -> Self {
-        Self { options: WriteOptions::patient(), ..self.clone() }
+        Self { options: WriteOptions { patient: true, ..self.options.clone() }, ..self.clone() }
     }
 
     fn id(&self, resource: ResourceId, name: &str) -> ObjectId {
@@ -40,8 +40,7 @@ impl Api {
 
     pub(crate) async fn create(&self, resource: ResourceId, body: Value) -> Result<Arc<Object>, Status> {
         let target = Collection { resource, namespace: self.namespace.clone() };
-        let options = WriteOptions { place: true, ..self.options.clone() };
-        self.client.create(&target, None, body, &options).await
+        self.client.create(&target, None, body, &self.options).await
     }
 
     /// A merge patch; the preconditions are in it.

@@ -148,10 +148,10 @@ pub struct Scheduler {
     next_number: u64,
     /// Pods that were given a place before they were stored; at which revision they are, once that is told.
     ahead: BTreeMap<Uid, Option<ResourceVersion>>,
+    /// Those of them that have come, to be announced.
+    arrived: Vec<Action>,
     /// All that happened to pods up to this revision is known.
     told_upto: ResourceVersion,
-    /// Those of them that have come.
-    arrived: Vec<Action>,
 }
 
 impl Scheduler {

@@ -208,27 +208,27 @@ impl Ground {
 pub struct ToPlacer(pub Weak<Ground>);
 
 impl ToPlacer {
-    fn ask<T>(&self, question: impl FnOnce(&Process, &dyn Placer) -> T) -> Option<T> {
+    fn ask<T>(&self, question: impl FnOnce(&Ground, &Process, &dyn Placer) -> T) -> Option<T> {
         let ground = self.0.upgrade()?;
         let (process, placer) = lock(&ground.placer).clone()?;
-        Some(question(&process, placer.as_ref()))
+        Some(question(&ground, &process, placer.as_ref()))
     }
 }
 
 impl Placer for ToPlacer {
     fn place(&self, pod: &Value) -> Option<String> {
-        let node = self.ask(|process, placer| process.is_up().then(|| placer.place(pod)))???;
-        if let Some(ground) = self.0.upgrade() {
+        self.ask(|ground, process, placer| {
+            let node = process.is_up().then(|| placer.place(pod))??;
             ground.count("event", "placed at its creation");
-        }
-        Some(node)
+            Some(node)
+        })?
     }
 
     fn stored(&self, pod: &Uid, revision: ResourceVersion) {
-        self.ask(|_, placer| placer.stored(pod, revision));
+        self.ask(|_, _, placer| placer.stored(pod, revision));
     }
 
     fn give_back(&self, pod: &Uid) {
-        self.ask(|_, placer| placer.give_back(pod));
+        self.ask(|_, _, placer| placer.give_back(pod));
     }
 }

@@ -112,8 +112,13 @@ impl Process {
 
     /// Whether it can be asked something now.
     pub fn is_up(&self) -> bool {
+        !self.killed.is_cancelled() && self.pause_left().is_zero()
+    }
+
+    /// How long it stands still yet.
+    fn pause_left(&self) -> Duration {
         let until = *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.killed.is_cancelled() && until.is_none_or(|until| until <= Instant::now())
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
     /// Chance of its own.
@@ -138,14 +143,12 @@ impl Process {
 
     async fn going(&self) {
         loop {
-            let until = *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-            match until {
-                // In steps, because it may be let go earlier.
-                Some(until) if until > Instant::now() => {
-                    tokio::time::sleep((until - Instant::now()).min(Duration::from_secs(1))).await;
-                }
-                _ => return,
+            let left = self.pause_left();
+            if left.is_zero() {
+                return;
             }
+            // In steps, because it may be let go earlier.
+            tokio::time::sleep(left.min(Duration::from_secs(1))).await;
         }
     }
 }

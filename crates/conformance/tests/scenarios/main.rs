@@ -17,4 +17,5 @@ mod registry;
 mod retention;
 mod rollouts;
 mod support;
+mod virtual_nodes;
 mod workloads;

@@ -209,6 +209,18 @@ impl Fixture {
     }
 }
 
+/// What a program prints until it has printed this.
+pub async fn read_until(session: &mut ExecSession, wanted: &str) -> String {
+    let output = session.stdout.as_mut().expect("the output is wanted");
+    let mut seen = String::new();
+    while !seen.contains(wanted) {
+        let piece = tokio::time::timeout(PATIENCE, output.recv()).await;
+        let piece = piece.ok().flatten().unwrap_or_else(|| panic!("{wanted} is printed, not only {seen:?}"));
+        seen.push_str(&String::from_utf8_lossy(&piece));
+    }
+    seen
+}
+
 pub async fn collect(session: ExecSession) -> (ExecExit, String, String) {
     let ExecSession { stdin, stdout, stderr, resize, exit } = session;
     drop(stdin);

@@ -21,10 +21,23 @@ use tokio_util::task::TaskTracker;
 use witness::Asked;
 
 /// Longest wait for anything in these tests; far more than anything takes.
-const PATIENCE: Duration = Duration::from_secs(20);
-const NODE: &str = "n1";
+pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const NODE: &str = "n1";
 
 mod witness;
+
+/// Whoever asks for a place gets the only one.
+struct OnlyNode;
+
+impl client::Placer for OnlyNode {
+    fn place(&self, _pod: &Value) -> Option<String> {
+        Some(NODE.to_owned())
+    }
+
+    fn stored(&self, _pod: &meta::Uid, _revision: meta::ResourceVersion) {}
+
+    fn give_back(&self, _pod: &meta::Uid) {}
+}
 
 pub struct Bed {
     /// What the controllers asked of the API.
@@ -100,6 +113,11 @@ impl Bed {
                 () = node.run() => {}
             }
         });
+    }
+
+    /// Gives the API server somebody who knows a place for every pod: the node of this bed.
+    pub fn know_a_place(&self) {
+        self.server.set_placer(Arc::new(OnlyNode));
     }
 
     /// What the controllers show in `/metrics`.
