@@ -42,7 +42,12 @@ pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
 
 /// `metadata.resourceVersion`; 0, which is never a live one (H-2), if it is not ours to read.
 pub fn version_of(meta: &ObjectMeta) -> ResourceVersion {
-    ResourceVersion(meta.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0))
+    version(meta.resource_version.as_deref())
+}
+
+/// A resourceVersion from its text; 0 if there is none.
+pub(crate) fn version(text: Option<&str>) -> ResourceVersion {
+    ResourceVersion(text.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
 /// Whether deletion has begun.

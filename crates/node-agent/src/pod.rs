@@ -477,10 +477,10 @@ impl PodTask {
     /// What the API does not know yet of a status; `None` if it knows all.
     fn status_patch(&self, wanted: &PodStatus) -> Option<Value> {
         let known = &self.writer.known;
-        if known.status() == Some(wanted) {
+        let is_going = self.machine.pod().metadata.deletion_timestamp.is_some();
+        if known.status().is_some_and(|known| status::is_told(known, wanted, is_going)) {
             return None;
         }
-        let is_going = self.machine.pod().metadata.deletion_timestamp.is_some();
         status::patch(&known.tree(), &status::tree(wanted), &self.uid, is_going)
     }
 

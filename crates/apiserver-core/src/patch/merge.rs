@@ -4,18 +4,25 @@ use serde_json::{Map, Value};
 
 /// The document after the patch: objects merge, null deletes, all else replaces.
 pub fn merge_patch(document: &Value, patch: &Value) -> Value {
-    let mut merged = kept(document, patch);
-    json_patch::merge(&mut merged, patch);
-    merged
+    // A copy of what the patch replaces would be for nothing: of a list of a hundred endpoints, often.
+    merge_copy(copy_without(document, &[patch]), patch)
 }
 
-/// A copy of the document without what the patch replaces or deletes anyway: a list of a hundred endpoints, often.
-fn kept(document: &Value, patch: &Value) -> Value {
-    let (Value::Object(members), Value::Object(patch)) = (document, patch) else { return document.clone() };
-    let kept = members.iter().filter_map(|(name, member)| match patch.get(name) {
-        None => Some((name.clone(), member.clone())),
-        Some(patch @ Value::Object(_)) => Some((name.clone(), kept(member, patch))),
-        Some(_) => None,
+pub(crate) fn merge_copy(mut copy: Value, patch: &Value) -> Value {
+    json_patch::merge(&mut copy, patch);
+    copy
+}
+
+/// A copy of the document without the members that are null, or anything else but an object, in one of the masks.
+pub(crate) fn copy_without(document: &Value, masks: &[&Value]) -> Value {
+    let Value::Object(members) = document else { return document.clone() };
+    let kept = members.iter().filter_map(|(name, member)| {
+        let masks: Vec<&Value> = masks.iter().filter_map(|mask| mask.as_object()?.get(name)).collect();
+        match masks.as_slice() {
+            [] => Some((name.clone(), member.clone())),
+            masks if masks.iter().all(|mask| mask.is_object()) => Some((name.clone(), copy_without(member, masks))),
+            _ => None,
+        }
     });
     Value::Object(kept.collect::<Map<_, _>>())
 }

@@ -84,14 +84,14 @@ pub fn decide_update(
     Ok(UpdatePlan { outcome: conclude(def, current, new, context), warnings })
 }
 
-/// The last steps of every change: is it the end of the object, who made it, is it a change at all.
+/// The last steps of every change: who made it, is it the end of the object, is it a change at all.
 fn conclude(def: &KindDef, current: &Value, new: Value, context: &UpdateContext<'_>) -> Outcome {
     let mut new = new;
-    if is_complete_deletion(def, &new) {
-        return Outcome::Remove(new);
-    }
     if !context.applied {
         track(def, Some(current), &mut new, context.field_manager, context.subresource, context.now);
+    }
+    if is_complete_deletion(def, &new) {
+        return Outcome::Remove(new);
     }
     if settle(current, &mut new) { Outcome::Unchanged } else { Outcome::Write(new) }
 }

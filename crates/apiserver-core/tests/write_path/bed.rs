@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use api::codec::{Expected, FieldValidation, Media, Mode, decode, normalise};
 use apiserver_core::kinds::{self, KindDef};
+use apiserver_core::patch::{Place, merge_patch, merge_patch_object, strategic_patch, strategic_patch_object};
 use apiserver_core::write::{
     AddressPool, CreateContext, CreatePlan, Deletion, DeletionOptions, NamespaceState, Outcome, UpdateContext,
     UpdatePlan, decide_create, decide_delete, decide_update,
@@ -61,7 +62,7 @@ pub(crate) fn yaml(text: &str) -> Value {
 
 /// RFC 7386, so that a case can say only what is different.
 pub(crate) fn merged(base: &Value, patch: &Value) -> Value {
-    apiserver_core::patch::merge_patch(base, patch)
+    merge_patch(base, patch)
 }
 
 /// A manifest and a change to it, both YAML.
@@ -228,7 +229,17 @@ pub(crate) fn check_update(base: &str, changes: &[&str], expected: Expect) {
 pub(crate) fn check_update_of(current: &Value, subresource: &str, changes: &[&str], expected: Expect) {
     let mut text = String::new();
     for change in changes {
-        let result = update(current, merged(current, &yaml(change)), subresource);
+        let patch = yaml(change);
+        let result = update(current, merged(current, &patch), subresource);
+        let of_part = update(current, merge_patch_object(current, &patch, subresource), subresource);
+        assert_eq!(of_part, result, "a patch that does not see what the write puts back anyway: {change}");
+        let place = Place::root(def_of(current).kind.gvk()).expect("a schema");
+        let [of_part, of_whole] = [
+            strategic_patch_object(place, current, &patch, subresource),
+            strategic_patch(place, current.clone(), patch),
+        ]
+        .map(|patched| patched.and_then(|tree| update(current, tree, subresource)));
+        assert_eq!(of_part, of_whole, "the same as a strategic patch: {change}");
         let said = match result {
             Ok(plan) => match plan.outcome {
                 Outcome::Unchanged => "unchanged".to_owned(),

@@ -2,7 +2,9 @@
 
 use api::codec::{self, DecodeError, Expected, FieldProblem, FieldValidation, Media, Mode};
 use apiserver_core::kinds::KindDef;
-use apiserver_core::patch::{ApplyRequest, Place, Writer, apply, json_patch, merge_patch, strategic_patch};
+use apiserver_core::patch::{
+    ApplyRequest, Place, Writer, apply, json_patch, merge_patch, merge_patch_object, strategic_patch_object,
+};
 use apiserver_core::write::{Deletion, DeletionOptions, Outcome, apply_scale, decide_delete, scale_of};
 use http::HeaderMap;
 use meta::{Reason, Status};
@@ -123,15 +125,16 @@ impl PatchBody {
         Ok((body, warnings))
     }
 
-    /// The patched tree, before it is decoded again. Not for [`PatchBody::Apply`] on objects: that needs their owners.
+    /// The patched tree, before it is decoded again; on an object without what its write puts back. Not for
+    /// [`PatchBody::Apply`] on objects: that needs their owners.
     ///
     /// # Errors
     /// 422 and 400 with upstream's texts.
-    pub fn patched(&self, place: Place, current: &Value) -> Result<Value, Status> {
+    pub fn patched(&self, place: Place, current: &Value, subresource: &str) -> Result<Value, Status> {
         match self {
             Self::Json(patch) => json_patch(current.clone(), patch.clone()),
-            Self::Merge(patch) => Ok(merge_patch(current, patch)),
-            Self::Strategic(patch) => strategic_patch(place, current.clone(), patch.clone()),
+            Self::Merge(patch) => Ok(merge_patch_object(current, patch, subresource)),
+            Self::Strategic(patch) => strategic_patch_object(place, current, patch, subresource),
             Self::Apply { config, .. } => Ok(merge_patch(current, config)),
         }
     }
@@ -170,7 +173,7 @@ impl Registry {
         let PatchBody::Apply { config, force } = body else {
             let place = Place::root(def.kind.gvk()).ok_or_else(|| Status::internal("the kind has no schema"))?;
             let change = |current: &Value| {
-                let patched = body.patched(place, current)?;
+                let patched = body.patched(place, current, target.subresource)?;
                 check_same_kind(def, &patched)?;
                 decoded(def, patched, validation, false)
             };
@@ -245,7 +248,7 @@ impl Registry {
         let written = WriteOptions { field_manager: field_manager.to_owned(), ..WriteOptions::default() };
         let at = Target { subresource: "status", ..*target };
         let decide = |current: &Value, now| {
-            let patched = decoded(def, patch.patched(place, current)?, FieldValidation::Strict, false)?;
+            let patched = decoded(def, patch.patched(place, current, at.subresource)?, FieldValidation::Strict, false)?;
             let plan = self.plan_update(def, current, patched.tree, &at, &written, false)?;
             let state = match plan.outcome {
                 Outcome::Unchanged => current.clone(),

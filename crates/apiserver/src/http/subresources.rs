@@ -192,7 +192,7 @@ impl Registry {
         let place = apiserver_core::patch::Place::root(SCALE);
         let place = place.ok_or_else(|| Status::internal("scales have no schema"))?;
         let patched = |scale: &Value| {
-            let patched = patch.patched(place, scale)?;
+            let patched = patch.patched(place, scale, target.subresource)?;
             let decoded = api::codec::normalise(patched, Expected::exactly(SCALE), api::codec::Mode::Typed);
             decoded.map(|decoded| decoded.tree).map_err(|error| patch_invalid(&error))
         };

@@ -1,9 +1,11 @@
 //! A set as it is stored, read into [`SetFacts`].
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use meta::{LabelSelector, SelectorError, Uid};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::super::revision::RevisionData;
@@ -12,7 +14,7 @@ use super::set::{
     ClaimTemplate, PodManagement, Retention, RetentionPolicy, RollingUpdate, SetFacts, StatusFacts, UpdateStrategy,
 };
 use crate::share::Share;
-use crate::words::{is_terminating, version_of};
+use crate::words::version;
 
 /// A stored StatefulSet that cannot be planned for.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +29,24 @@ pub enum ReadError {
 
 #[derive(Deserialize)]
 struct RawSet {
-    metadata: ObjectMeta,
+    metadata: RawMetadata,
     spec: RawSpec,
     #[serde(default)]
     status: StatusFacts,
+}
+
+/// What a plan needs of `metadata`; not who manages which field, which is most of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawMetadata {
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    deletion_timestamp: Option<IgnoredAny>,
+    finalizers: Option<Vec<String>>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -86,8 +102,8 @@ impl SetFacts {
         let retention = spec.persistent_volume_claim_retention_policy.unwrap_or_default();
         let template_labels = labels_at(&spec.template, "/metadata/labels")?;
         Ok(Self {
-            deleting: is_terminating(&metadata),
-            resource_version: version_of(&metadata),
+            deleting: metadata.deletion_timestamp.is_some(),
+            resource_version: version(metadata.resource_version.as_deref()),
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
             uid: Uid(metadata.uid.unwrap_or_default()),

@@ -1,0 +1,60 @@
+//! Patches of stored objects, which need not see the whole object.
+
+use std::sync::LazyLock;
+
+use meta::Status;
+use serde_json::{Value, json};
+
+use super::merge::{copy_without, merge_copy};
+use super::place::Place;
+use super::strategic::strategic_patch;
+
+/// Members that no patch needs to see unless it names them.
+static UNSEEN: LazyLock<Value> = LazyLock::new(|| json!({"metadata": {"managedFields": null}}));
+/// The same for a patch of the status.
+static UNSEEN_BY_STATUS: LazyLock<Value> = LazyLock::new(|| json!({"metadata": {"managedFields": null}, "spec": null}));
+
+/// What a merge patch or strategic merge patch may leave out of the object that it is applied to, as a mask of nulls:
+/// the write puts it back as it is stored. That is the record of managers (P-51) and, on `/status`, the spec (V-131);
+/// both are larger than most statuses.
+fn unseen_by(patch: &Value, subresource: &str) -> Option<&'static Value> {
+    let patch = patch.as_object()?;
+    let names = |name: &str| patch.contains_key(name);
+    let directs = || patch.keys().any(|name| name.starts_with('$'));
+    if directs() || patch.get("metadata").is_some_and(|metadata| metadata.get("managedFields").is_some()) {
+        return None;
+    }
+    match subresource {
+        "" => Some(&UNSEEN),
+        "status" if names("spec") => Some(&UNSEEN),
+        "status" => Some(&UNSEEN_BY_STATUS),
+        _ => None,
+    }
+}
+
+/// [`super::merge_patch`] of a stored object through a subresource (empty for the object itself), without what the
+/// write puts back as it is stored.
+pub fn merge_patch_object(current: &Value, patch: &Value, subresource: &str) -> Value {
+    match unseen_by(patch, subresource) {
+        Some(mask) => merge_copy(copy_without(current, &[patch, mask]), patch),
+        None => merge_copy(copy_without(current, &[patch]), patch),
+    }
+}
+
+/// [`strategic_patch`] of a stored object through a subresource (empty for the object itself), without what the write
+/// puts back as it is stored.
+///
+/// # Errors
+/// As [`strategic_patch`].
+pub fn strategic_patch_object(
+    place: Place,
+    current: &Value,
+    patch: &Value,
+    subresource: &str,
+) -> Result<Value, Status> {
+    let copy = match unseen_by(patch, subresource) {
+        Some(mask) => copy_without(current, &[mask]),
+        None => current.clone(),
+    };
+    strategic_patch(place, copy, patch.clone())
+}
