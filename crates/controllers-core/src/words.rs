@@ -45,7 +45,7 @@ pub fn version_of(meta: &ObjectMeta) -> ResourceVersion {
     version(meta.resource_version.as_deref())
 }
 
-/// A resourceVersion from its text; 0 if there is none.
+/// A resourceVersion from its text; 0 if there is none that can be read.
 pub(crate) fn version(text: Option<&str>) -> ResourceVersion {
     ResourceVersion(text.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
@@ -57,7 +57,7 @@ pub fn is_terminating(meta: &ObjectMeta) -> bool {
 
 /// A moment as the API keeps it: whole seconds.
 pub fn time(moment: Timestamp) -> Time {
-    Time(Timestamp::from_second(moment.as_second()).unwrap_or(moment))
+    Time(meta::whole_seconds(moment))
 }
 
 /// Decimal digits of a hash, mapped to letters and digits that spell no words.

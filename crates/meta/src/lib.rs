@@ -20,6 +20,11 @@ pub use status::{Cause, Reason, Status, StatusDetails};
 /// A moment in UTC; the API prints it as RFC 3339 with whole seconds.
 pub type Timestamp = jiff::Timestamp;
 
+/// A moment as the API writes times: in whole seconds.
+pub fn whole_seconds(moment: Timestamp) -> Timestamp {
+    Timestamp::from_second(moment.as_second()).unwrap_or(moment)
+}
+
 /// Condition of a pod: False until it is ready for the first time, True from then on, for all its life.
 ///
 /// The node writes the True together with the first Ready. A pod without it was never seen by such a node: nothing is

@@ -50,6 +50,11 @@ impl Condition {
     }
 }
 
+/// As the API writes it: a status that was read back is equal.
+fn time(moment: Timestamp) -> Time {
+    Time(meta::whole_seconds(moment))
+}
+
 impl PodMachine {
     /// The status at `now`. Fields that other parts own (other conditions, `qosClass`) are not in it.
     pub fn status(&mut self, now: Timestamp) -> core::PodStatus {
@@ -77,7 +82,7 @@ impl PodMachine {
             host_ips: Some(hosts.iter().map(|ip| core::HostIP { ip: ip.clone() }).collect()),
             pod_ip: ips.first().cloned(),
             pod_ips: (!ips.is_empty()).then(|| ips.iter().map(|ip| core::PodIP { ip: ip.clone() }).collect()),
-            start_time: Some(Time(self.seen_at)),
+            start_time: Some(time(self.seen_at)),
             observed_generation: self.pod.metadata.generation,
             conditions: Some(conditions),
             ..core::PodStatus::default()
@@ -167,7 +172,7 @@ impl PodMachine {
                 status: status.to_owned(),
                 reason: condition.reason,
                 message: condition.message,
-                last_transition_time: Some(Time(known.1)),
+                last_transition_time: Some(time(known.1)),
                 observed_generation: generation,
                 ..core::PodCondition::default()
             });
@@ -310,7 +315,7 @@ impl PodMachine {
         let last = || container.last.as_ref().map_or(none.clone(), |ended| self.terminated(ended));
         match &container.current {
             Current::Alive(alive) => {
-                let running = core::ContainerStateRunning { started_at: Some(Time(alive.started_at)) };
+                let running = core::ContainerStateRunning { started_at: Some(time(alive.started_at)) };
                 let state = core::ContainerState { running: Some(running), ..none.clone() };
                 (state, last(), Some(&alive.id))
             }
@@ -355,8 +360,8 @@ impl PodMachine {
             signal: None,
             reason: Some(reason.to_owned()),
             message: Some(exit.message.clone()).filter(|message| !message.is_empty()),
-            started_at: exit.started_at.map(Time),
-            finished_at: Some(Time(exit.finished_at)),
+            started_at: exit.started_at.map(time),
+            finished_at: Some(time(exit.finished_at)),
         };
         core::ContainerState { terminated: Some(terminated), ..core::ContainerState::default() }
     }

@@ -118,7 +118,7 @@ impl Actor {
             "status": "True",
             "reason": "PreemptionByScheduler",
             "message": "default-scheduler: preempting to accommodate a higher priority pod",
-            "lastTransitionTime": Timestamp::from_second(now.as_second()).unwrap_or(now).to_string(),
+            "lastTransitionTime": meta::whole_seconds(now).to_string(),
         });
         let patch = json!({ "metadata": { "uid": uid.0 }, "status": { "conditions": [condition] } });
         self.client.patch(&id, Some("status"), Patch::Strategic(patch), &options()).await?;
@@ -172,8 +172,7 @@ fn condition(message: &str, was_unschedulable: bool, now: Timestamp) -> Value {
         "message": message,
     });
     if !was_unschedulable {
-        let seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        condition["lastTransitionTime"] = json!(seconds.to_string());
+        condition["lastTransitionTime"] = json!(meta::whole_seconds(now).to_string());
     }
     condition
 }

@@ -16,17 +16,18 @@ static UNSEEN_BY_STATUS: LazyLock<Value> = LazyLock::new(|| json!({"metadata": {
 
 /// What a merge patch or strategic merge patch may leave out of the object that it is applied to, as a mask of nulls:
 /// the write puts it back as it is stored. That is the record of managers (P-51) and, on `/status`, the spec (V-131);
-/// both are larger than most statuses.
+/// both are larger than most statuses. A patch that names them, or replaces the whole object, sees them.
 fn unseen_by(patch: &Value, subresource: &str) -> Option<&'static Value> {
     let patch = patch.as_object()?;
-    let names = |name: &str| patch.contains_key(name);
-    let directs = || patch.keys().any(|name| name.starts_with('$'));
-    if directs() || patch.get("metadata").is_some_and(|metadata| metadata.get("managedFields").is_some()) {
+    // Directives name their field behind a slash.
+    let is_record = |name: &String| name.ends_with("managedFields");
+    let metadata = patch.get("metadata").and_then(Value::as_object);
+    if patch.contains_key("$patch") || metadata.is_some_and(|metadata| metadata.keys().any(is_record)) {
         return None;
     }
     match subresource {
         "" => Some(&UNSEEN),
-        "status" if names("spec") => Some(&UNSEEN),
+        "status" if patch.keys().any(|name| name.ends_with("spec")) => Some(&UNSEEN),
         "status" => Some(&UNSEEN_BY_STATUS),
         _ => None,
     }

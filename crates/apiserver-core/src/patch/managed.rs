@@ -267,7 +267,7 @@ impl Writer<'_> {
 
     /// The time as entries print it: whole seconds.
     pub(crate) fn time(&self) -> String {
-        Timestamp::from_second(self.now.as_second()).unwrap_or(self.now).to_string()
+        meta::whole_seconds(self.now).to_string()
     }
 
     pub(crate) fn entry(&self, operation: Operation, fields: FieldSet) -> Entry {

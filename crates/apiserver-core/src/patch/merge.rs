@@ -8,6 +8,7 @@ pub fn merge_patch(document: &Value, patch: &Value) -> Value {
     merge_copy(copy_without(document, &[patch]), patch)
 }
 
+/// Merges a patch into a copy that lacks nothing which the patch leaves as it is.
 pub(crate) fn merge_copy(mut copy: Value, patch: &Value) -> Value {
     json_patch::merge(&mut copy, patch);
     copy

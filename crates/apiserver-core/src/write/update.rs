@@ -48,11 +48,15 @@ pub fn decide_update(
     check_identity(current, &new)?;
     take_namespace(def, &mut new, text(member(current, "metadata"), "namespace"))?;
     keep_server_metadata(current, &mut new);
+    let is_status = context.subresource == "status";
+    if is_status {
+        keep_all_but_status(current, &mut new);
+    }
+    // Of the whole: a job without labels has those of its template, also after a patch of its status.
     def.default_object(&mut new);
     let rules = &def.rules;
     let mut errors = Errors::new();
-    if context.subresource == "status" {
-        keep_all_but_status(current, &mut new);
+    if is_status {
         (rules.prepare_status)(&mut new, current);
     } else {
         if def.kind.has_status() {
@@ -65,7 +69,7 @@ pub fn decide_update(
     let mut warnings = Vec::new();
     merge_owner_references(&mut new, &mut warnings);
     metadata::validate_update(&new, current, metadata_rules(def), &mut errors);
-    if context.subresource == "status" {
+    if is_status {
         (rules.validate_status)(&new, current, &mut errors);
     } else {
         (rules.validate_update)(&new, current, &mut errors);

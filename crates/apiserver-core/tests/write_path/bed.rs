@@ -71,7 +71,10 @@ pub(crate) fn variant(base: &str, patch: &str) -> Value {
 }
 
 pub(crate) fn decoded(tree: Value) -> Result<Value, Status> {
-    let def = def_of(&tree);
+    decoded_as(def_of(&tree), tree)
+}
+
+fn decoded_as(def: &KindDef, tree: Value) -> Result<Value, Status> {
     let decoded = normalise(tree, Expected::exactly(def.kind.gvk()), Mode::Typed).map_err(|e| e.to_status())?;
     Ok(decoded.tree)
 }
@@ -161,7 +164,8 @@ pub(crate) fn update_in(world: &World, current: &Value, new: Value, subresource:
         seed: 7,
         applied: false,
     };
-    decide_update(def_of(current), current, decoded(new)?, &context)
+    let def = def_of(current);
+    decide_update(def, current, decoded_as(def, new)?, &context)
 }
 
 pub(crate) fn delete(current: &Value, options: &DeletionOptions) -> Result<Deletion, Status> {
@@ -229,17 +233,7 @@ pub(crate) fn check_update(base: &str, changes: &[&str], expected: Expect) {
 pub(crate) fn check_update_of(current: &Value, subresource: &str, changes: &[&str], expected: Expect) {
     let mut text = String::new();
     for change in changes {
-        let patch = yaml(change);
-        let result = update(current, merged(current, &patch), subresource);
-        let of_part = update(current, merge_patch_object(current, &patch, subresource), subresource);
-        assert_eq!(of_part, result, "a patch that does not see what the write puts back anyway: {change}");
-        let place = Place::root(def_of(current).kind.gvk()).expect("a schema");
-        let [of_part, of_whole] = [
-            strategic_patch_object(place, current, &patch, subresource),
-            strategic_patch(place, current.clone(), patch),
-        ]
-        .map(|patched| patched.and_then(|tree| update(current, tree, subresource)));
-        assert_eq!(of_part, of_whole, "the same as a strategic patch: {change}");
+        let result = patch(current, &yaml(change), subresource);
         let said = match result {
             Ok(plan) => match plan.outcome {
                 Outcome::Unchanged => "unchanged".to_owned(),
@@ -255,6 +249,22 @@ pub(crate) fn check_update_of(current: &Value, subresource: &str, changes: &[&st
         text.push_str(&format!("{shown}\n   {said}\n"));
     }
     expected.assert_eq(&text);
+}
+
+/// Applies a merge patch. Played on the part of the object that the server lets it see, and as a strategic merge patch on
+/// part and whole, it comes to the same.
+pub(crate) fn patch(current: &Value, patch: &Value, subresource: &str) -> Result<UpdatePlan, Status> {
+    let result = update(current, merge_patch(current, patch), subresource);
+    let of_part = update(current, merge_patch_object(current, patch, subresource), subresource);
+    assert_eq!(of_part, result, "{patch} of a part of {}", current["kind"]);
+    let place = Place::root(def_of(current).kind.gvk()).expect("a schema");
+    let [of_part, of_whole] = [
+        strategic_patch_object(place, current, patch, subresource),
+        strategic_patch(place, current.clone(), patch.clone()),
+    ]
+    .map(|patched| patched.and_then(|tree| update(current, tree, subresource)));
+    assert_eq!(of_part, of_whole, "strategic {patch} of a part of {}", current["kind"]);
+    result
 }
 
 /// Decodes a body as a client sent it, strictly, creates the object and shows the refusal.

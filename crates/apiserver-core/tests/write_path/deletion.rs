@@ -1,7 +1,7 @@
 //! Deletion: grace, finalizers, preconditions, propagation (V-45 to V-50, N-39 to N-41).
 
-use crate::bed::{POD, SET, check_update_of, delete, refusal, stored, yaml};
-use apiserver_core::write::{Deletion, DeletionOptions, Propagation};
+use crate::bed::{POD, SET, check_update_of, delete, refusal, stored, update, yaml};
+use apiserver_core::write::{Deletion, DeletionOptions, Outcome, Propagation};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
@@ -121,6 +121,14 @@ fn finalizers_hold_an_object_until_the_last_one_is_gone() {
                unchanged
         "#]],
     );
+    // The last state says who made what, also when the client said nothing of it.
+    let mut put = held.clone();
+    let metadata = put["metadata"].as_object_mut().expect("metadata");
+    metadata.remove("managedFields");
+    metadata.remove("finalizers");
+    let plan = update(&held, put, "").expect("the last finalizers go");
+    let Outcome::Remove(last) = plan.outcome else { panic!("{plan:?}") };
+    assert_eq!(last["metadata"]["managedFields"], held["metadata"]["managedFields"]);
     check_update_of(
         &held,
         "status",

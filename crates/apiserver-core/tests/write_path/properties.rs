@@ -71,6 +71,90 @@ fn writing_back_what_was_read_changes_nothing() {
     }
 }
 
+/// Members of a patch that could meet what a patch of an object does not see.
+const METADATA: &[&str] = &[
+    "labels: null",
+    "labels: {only: null}",
+    "labels: {a: b}",
+    "annotations: {a: b}",
+    "finalizers: null",
+    "finalizers: [example.com/a]",
+    "ownerReferences: [{apiVersion: v1, kind: Pod, name: a, uid: u}]",
+    "uid: other",
+    "resourceVersion: '100'",
+    "resourceVersion: '7'",
+    "managedFields: null",
+    "managedFields: []",
+    "managedFields: [{}]",
+    "managedFields: [{manager: x, operation: Update}]",
+    "$patch: replace",
+    "$patch: delete",
+    "$retainKeys: [labels]",
+    "$deleteFromPrimitiveList/finalizers: [example.com/a]",
+    "$deleteFromPrimitiveList/managedFields: []",
+    "$deleteFromPrimitiveList/managedFields: [1]",
+    "$setElementOrder/managedFields: [a]",
+    "$setElementOrder/finalizers: [example.com/a]",
+];
+const MEMBERS: &[&str] = &[
+    "metadata: null",
+    "status: null",
+    "status: {}",
+    "status: {phase: Running, replicas: 3, conditions: [{type: Ready, status: 'True'}]}",
+    "status: {$patch: replace, phase: Active}",
+    "status: {$patch: delete}",
+    "spec: null",
+    "spec: {}",
+    "spec: {replicas: 2, suspend: true}",
+    "spec: {$patch: delete}",
+    "$patch: replace",
+    "$patch: delete",
+    "$retainKeys: [metadata]",
+    "$deleteFromPrimitiveList/spec: [1]",
+    "kind: null",
+    "data: {c: d}",
+    "unknown: 1",
+];
+
+fn patches() -> impl Strategy<Value = Value> {
+    let metadata = prop::collection::vec(prop::sample::select(METADATA), 0..3);
+    let members = prop::collection::vec(prop::sample::select(MEMBERS), 0..2);
+    (metadata, members).prop_map(|(metadata, members)| {
+        let mut patch = json!({});
+        if !metadata.is_empty() {
+            patch["metadata"] = json!({});
+            for member in metadata {
+                patch["metadata"].as_object_mut().expect("an object").extend(members_of(member));
+            }
+        }
+        for member in members {
+            patch.as_object_mut().expect("an object").extend(members_of(member));
+        }
+        patch
+    })
+}
+
+fn members_of(text: &str) -> serde_json::Map<String, Value> {
+    yaml(text).as_object().expect("an object").clone()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 4096, ..ProptestConfig::default() })]
+
+    /// Of a merge patch and of a strategic one, on the object and on its status, whatever they name.
+    #[test]
+    fn a_patch_that_sees_a_part_does_what_it_does_to_the_whole(text in prop::sample::select(OBJECTS), patch in patches()) {
+        let mut object = stored(yaml(text));
+        let _ = crate::bed::patch(&object, &patch, "");
+        if def_of(&object).kind.has_status() {
+            let _ = crate::bed::patch(&object, &patch, "status");
+            object["metadata"]["deletionTimestamp"] = "2026-11-21T07:00:00Z".into();
+            object["metadata"]["finalizers"] = json!(["example.com/a"]);
+            let _ = crate::bed::patch(&object, &patch, "status");
+        }
+    }
+}
+
 #[test]
 fn putting_the_manifest_again_changes_nothing() {
     for text in OBJECTS {

@@ -135,7 +135,7 @@ pub(crate) fn index_items(list: Place, kind: ListType, items: &[Value]) -> Optio
 
 /// Compares two trees at a place.
 ///
-/// Walks both once; text is made only for paths that differ.
+/// Goes down only where they differ; text is made only for paths that do.
 pub fn difference(place: Option<Place>, old: Option<&Value>, new: Option<&Value>) -> Difference {
     let shape = shape_of(place);
     match (place, shape) {
