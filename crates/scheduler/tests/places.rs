@@ -172,12 +172,12 @@ async fn a_pod_of_a_controller_is_stored_with_its_place_and_an_event_says_so() {
     let world = World::start().await;
     world.node("n1", "1", false).await;
     let placed = WriteOptions { place: true, ..WriteOptions::default() };
-    let create = |name: &str, options: &WriteOptions| {
+    let create = |name: &str, cpu: &str, options: &WriteOptions| {
         let body = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
             "spec": {
                 "automountServiceAccountToken": false,
-                "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": "600m" } } }],
+                "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }],
             },
         });
         let (client, options) = (Arc::clone(&world.client), options.clone());
@@ -187,20 +187,21 @@ async fn a_pod_of_a_controller_is_stored_with_its_place_and_an_event_says_so() {
     world.pod("warm", "1m", None).await;
     world.wait(PODS, 1, |pod| node_of(pod) == "n1").await;
 
-    let tried = create("a", &WriteOptions { dry_run: true, ..placed.clone() }).await.unwrap();
+    let tried = create("a", "600m", &WriteOptions { dry_run: true, ..placed.clone() }).await.unwrap();
     assert_eq!(node_of(tried.tree()), "", "a trial takes no place");
-    let pod = create("a", &placed).await.unwrap();
+    let pod = create("a", "600m", &placed).await.unwrap();
     assert_eq!((node_of(pod.tree()), &condition(pod.tree())["status"]), ("n1", &json!("True")));
     let events = world.wait(EVENTS, 2, |event| event["reason"] == "Scheduled").await;
     assert!(events.iter().any(|event| event["message"] == "Successfully assigned default/a to n1"));
 
     // A refused creation holds nothing: the next pod finds the place that is left, and not one less.
-    assert!(create("a", &placed).await.unwrap_err().is_already_exists());
+    assert!(create("a", "300m", &placed).await.unwrap_err().is_already_exists());
+    assert_eq!(node_of(create("d", "300m", &placed).await.unwrap().tree()), "n1");
     let now = DeleteOptions { grace_period_secs: Some(0), ..DeleteOptions::default() };
     world.client.delete(&ObjectId::namespaced(PODS, "default", "a"), &now).await.unwrap();
-    create("b", &placed).await.unwrap();
+    create("b", "600m", &placed).await.unwrap();
     world.wait(PODS, 1, |pod| node_of(pod) == "n1" && pod["metadata"]["name"] == "b").await;
-    let waits = create("c", &placed).await.unwrap();
+    let waits = create("c", "600m", &placed).await.unwrap();
     assert_eq!(node_of(waits.tree()), "", "there is no room");
     world.wait(PODS, 1, |pod| condition(pod)["reason"] == "Unschedulable").await;
 }
