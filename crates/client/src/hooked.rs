@@ -27,19 +27,45 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A client whose calls a hook sees first: it notes them, or refuses them with an error. For tests of those who call.
+/// A client whose calls a hook sees: it notes them, refuses them with an error, or loses their answers. For tests of
+/// those who call.
 pub struct Hooked<H> {
     client: Arc<dyn Client>,
+    moment: Moment,
     hook: H,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Before,
+    After,
 }
 
 impl<H> Hooked<H>
 where
     H: Fn(&Call<'_>) -> Result<(), Status> + Send + Sync + 'static,
 {
-    /// A client in front of another.
+    /// A client in front of another: what the hook refuses is not done.
     pub fn before(client: Arc<dyn Client>, hook: H) -> Arc<dyn Client> {
-        Arc::new(Self { client, hook })
+        Arc::new(Self { client, moment: Moment::Before, hook })
+    }
+
+    /// A client behind another: the hook sees what was done, and can have the caller hear an error all the same.
+    pub fn after(client: Arc<dyn Client>, hook: H) -> Arc<dyn Client> {
+        Arc::new(Self { client, moment: Moment::After, hook })
+    }
+
+    async fn around<T>(
+        &self,
+        call: Call<'_>,
+        work: impl Future<Output = Result<T, Status>> + Send,
+    ) -> Result<T, Status> {
+        if self.moment == Moment::Before {
+            (self.hook)(&call)?;
+            return work.await;
+        }
+        let answer = work.await?;
+        (self.hook)(&call).map(|()| answer)
     }
 }
 
@@ -49,13 +75,11 @@ where
     H: Fn(&Call<'_>) -> Result<(), Status> + Send + Sync + 'static,
 {
     async fn get(&self, id: &ObjectId) -> Result<Arc<Object>, Status> {
-        (self.hook)(&Call::new("get", &id.resource, None))?;
-        self.client.get(id).await
+        self.around(Call::new("get", &id.resource, None), self.client.get(id)).await
     }
 
     async fn list(&self, target: &Collection, selection: &Selection) -> Result<ObjectList, Status> {
-        (self.hook)(&Call::new("list", &target.resource, None))?;
-        self.client.list(target, selection).await
+        self.around(Call::new("list", &target.resource, None), self.client.list(target, selection)).await
     }
 
     async fn watch(
@@ -64,8 +88,7 @@ where
         selection: &Selection,
         from: ResourceVersion,
     ) -> Result<WatchStream, Status> {
-        (self.hook)(&Call::new("watch", &target.resource, None))?;
-        self.client.watch(target, selection, from).await
+        self.around(Call::new("watch", &target.resource, None), self.client.watch(target, selection, from)).await
     }
 
     async fn create(
@@ -75,8 +98,11 @@ where
         body: Value,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        (self.hook)(&Call::new("create", &target.resource, subresource))?;
-        self.client.create(target, subresource, body, options).await
+        self.around(
+            Call::new("create", &target.resource, subresource),
+            self.client.create(target, subresource, body, options),
+        )
+        .await
     }
 
     async fn update(
@@ -86,8 +112,8 @@ where
         body: Value,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        (self.hook)(&Call::new("update", &id.resource, subresource))?;
-        self.client.update(id, subresource, body, options).await
+        self.around(Call::new("update", &id.resource, subresource), self.client.update(id, subresource, body, options))
+            .await
     }
 
     async fn patch(
@@ -97,12 +123,15 @@ where
         patch: Patch,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        (self.hook)(&Call::new("patch", &id.resource, subresource))?;
-        self.client.patch(id, subresource, patch, options).await
+        self.around(Call::new("patch", &id.resource, subresource), self.client.patch(id, subresource, patch, options))
+            .await
     }
 
     async fn delete(&self, id: &ObjectId, options: &DeleteOptions) -> Result<(), Status> {
-        (self.hook)(&Call { deletion: Some(options), ..Call::new("delete", &id.resource, None) })?;
-        self.client.delete(id, options).await
+        self.around(
+            Call { deletion: Some(options), ..Call::new("delete", &id.resource, None) },
+            self.client.delete(id, options),
+        )
+        .await
     }
 }

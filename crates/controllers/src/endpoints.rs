@@ -114,6 +114,7 @@ impl Controller for EndpointsController {
                 Ok(effect) => memory.unseen(action).note(effect),
                 Err(error) => {
                     tracing::debug!(namespace = key.namespace, name = key.name, %error, "an endpoints write failed");
+                    memory.unseen(action).note(Effect::failed(&error));
                     failed = true;
                 }
             }

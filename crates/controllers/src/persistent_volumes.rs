@@ -192,6 +192,8 @@ impl VolumeController {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::debug!(?subject, %error, "a volume action failed");
+                    memory.claims.note(Effect::failed(&error));
+                    memory.volumes.note(Effect::failed(&error));
                     return Outcome::Failed;
                 }
             }

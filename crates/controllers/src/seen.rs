@@ -6,7 +6,7 @@ use std::time::Duration;
 use client::Object;
 use controllers_core::words::Target;
 use informer::{Cacheable, Cached, Informer};
-use meta::{ResourceVersion, Uid};
+use meta::{ResourceVersion, Status, Uid};
 
 /// Longest wait for a cache; in process it is well under a millisecond.
 pub(crate) const SEEN_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -18,6 +18,8 @@ pub(crate) enum Effect {
     Wrote(ResourceVersion),
     /// A deletion; it returns no revision, so its effect is looked for.
     Deleted { name: String, uid: Uid },
+    /// Perhaps something, perhaps nothing: the answer was lost, or the server went while it was at work.
+    Unsure,
     /// Nothing.
     Nothing,
 }
@@ -30,6 +32,12 @@ impl Effect {
     pub(crate) fn deleted(target: &Target) -> Self {
         Self::Deleted { name: target.name.clone(), uid: target.uid.clone() }
     }
+
+    /// What a write may have left behind that was answered with an error.
+    pub(crate) fn failed(error: &Status) -> Self {
+        let is_forgotten = meta::mutants::is_on("unsure-writes-are-forgotten");
+        if error.may_be_done() && !is_forgotten { Self::Unsure } else { Self::Nothing }
+    }
 }
 
 /// Writes to one resource that its cache may not have seen.
@@ -37,6 +45,7 @@ impl Effect {
 pub(crate) struct Unseen {
     newest: ResourceVersion,
     deleted: Vec<(String, Uid)>,
+    is_unsure: bool,
 }
 
 impl Unseen {
@@ -45,6 +54,7 @@ impl Unseen {
         match effect {
             Effect::Wrote(revision) => self.newest = self.newest.max(revision),
             Effect::Deleted { name, uid } => self.deleted.push((name, uid)),
+            Effect::Unsure => self.is_unsure = true,
             Effect::Nothing => {}
         }
     }
@@ -53,6 +63,12 @@ impl Unseen {
     pub(crate) async fn settle<T: Cacheable>(&mut self, informer: &Informer<T>, namespace: &str) -> bool {
         if meta::mutants::is_on("own-writes-are-not-awaited") {
             *self = Self::default();
+        }
+        if self.is_unsure {
+            if informer.catch_up(namespace, SEEN_WAIT_MAX).await.is_err() {
+                return false;
+            }
+            self.is_unsure = false;
         }
         if self.newest > ResourceVersion::default() {
             if informer.wait_seen(self.newest, SEEN_WAIT_MAX).await.is_err() {

@@ -274,6 +274,7 @@ impl StatefulSetController {
                 Ok(effect) => memory.note(action, effect),
                 Err(error) => {
                     tracing::debug!(namespace = set.namespace, name = set.name, %action, %error, "an action failed");
+                    memory.note(action, Effect::failed(&error));
                     failed = true;
                 }
             }

@@ -123,6 +123,7 @@ impl Desk {
                 Ok(effect) => memory.unseen.entry(resource).or_default().note(effect),
                 Err(error) => {
                     tracing::debug!(namespace, %resource, %error, "a write failed");
+                    memory.unseen.entry(resource).or_default().note(Effect::failed(&error));
                     again = true;
                     if memory.failure.is_none() && !is_stale(&error) {
                         memory.failure = Some(Failure { message: error.message });

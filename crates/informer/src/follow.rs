@@ -1,5 +1,6 @@
 //! One resource, listed and then followed.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ pub struct NotSeen {
 type Handler<T> = Box<dyn Fn(&Change<T>) + Send + Sync>;
 
 struct Inner<T> {
+    client: Arc<dyn Client>,
     scope: Scope,
     cache: RwLock<Cache<T>>,
     handlers: Mutex<Vec<Handler<T>>>,
@@ -78,6 +80,7 @@ impl<T: Cacheable> Informer<T> {
     /// Starts to follow `scope`; ends with `cancel`. List failures are retried for ever, with a pause that grows.
     pub fn start(client: Arc<dyn Client>, scope: Scope, tasks: &TaskTracker, cancel: CancellationToken) -> Self {
         let inner = Arc::new(Inner {
+            client,
             scope,
             cache: RwLock::new(Cache::default()),
             handlers: Mutex::new(Vec::new()),
@@ -88,7 +91,7 @@ impl<T: Cacheable> Informer<T> {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => {}
-                () = follower.follow(client) => {}
+                () = follower.follow() => {}
             }
             // Handlers hold those who hold this informer: with them, none of it would ever be let go.
             let handlers = std::mem::take(&mut *follower.handlers.lock().unwrap_or_else(PoisonError::into_inner));
@@ -123,6 +126,29 @@ impl<T: Cacheable> Informer<T> {
             return Ok(());
         }
         Err(NotSeen { wanted, seen: self.seen().unwrap_or_default(), limit })
+    }
+
+    /// Lists one namespace (empty: cluster-scoped objects) and waits until the cache shows what the list did: for a writer
+    /// who was not told what became of his write, and so has no revision to wait for (C-10).
+    ///
+    /// # Errors
+    /// The list's, or a timeout if the cache did not get that far within `limit`; plan nothing then.
+    pub async fn catch_up(&self, namespace: &str, limit: Duration) -> Result<(), Status> {
+        let Scope { target, selection } = &self.inner.scope;
+        let one = Collection {
+            resource: target.resource.clone(),
+            namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
+        };
+        let list = self.inner.client.list(&one, selection).await?;
+        let newest = list.items.iter().map(|object| object.resource_version).max();
+        let there: BTreeSet<&str> = list.items.iter().map(|object| object.name()).collect();
+        // What came after the list is in the cache by right.
+        let is_gone = |cached: &Arc<Cached<T>>| {
+            cached.resource_version <= list.resource_version && !there.contains(cached.name())
+        };
+        let waited = self.inner.seen.until(|seen| seen >= newest && !self.in_namespace(namespace).iter().any(is_gone));
+        let late = |_| Status::new(Reason::Timeout, format!("the cache of {} is behind a list", target.resource));
+        tokio::time::timeout(limit, waited).await.map_err(late)
     }
 
     /// Calls `handler` for every object that is there now (as appeared), and then for each change, in order, from the
@@ -189,10 +215,10 @@ enum Ended {
 
 impl<T: Cacheable> Inner<T> {
     /// Lists, watches, resumes; lists again when the server says that the revision is gone.
-    async fn follow(&self, client: Arc<dyn Client>) {
+    async fn follow(&self) {
         let mut pause = RETRY_PAUSE_FIRST;
         loop {
-            match client.list(&self.scope.target, &self.scope.selection).await {
+            match self.client.list(&self.scope.target, &self.scope.selection).await {
                 Ok(list) => self.replace(list.resource_version, &list.items),
                 Err(error) => {
                     self.pause(&mut pause, "list", &error).await;
@@ -201,7 +227,7 @@ impl<T: Cacheable> Inner<T> {
             }
             loop {
                 let from = self.seen.seen().unwrap_or_default();
-                let ended = match client.watch(&self.scope.target, &self.scope.selection, from).await {
+                let ended = match self.client.watch(&self.scope.target, &self.scope.selection, from).await {
                     Ok(stream) => self.drain(stream, &mut pause).await,
                     Err(error) => Err(error),
                 };

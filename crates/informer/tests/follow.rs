@@ -188,6 +188,42 @@ async fn a_cache_that_is_behind_says_so() {
     assert_eq!(error.to_string(), "the cache has seen revision 5, not yet 6, after 50ms");
 }
 
+/// A writer who was not told what became of his write (C-10): whatever it was, the cache shows it before he plans.
+#[tokio::test(start_paused = true)]
+async fn a_cache_catches_up_with_what_a_list_shows_now() {
+    let limit = Duration::from_secs(1);
+    let (a, b, c) = (object("a", "a1", 3, ""), object("b", "b1", 4, ""), object("c", "c1", 7, ""));
+    let changed = object("a", "a1", 8, "");
+    for (what, listed, events) in [
+        ("nothing was done", vec![a.clone(), b.clone()], vec![]),
+        ("one was made", vec![a.clone(), b.clone(), c.clone()], vec![WatchEvent::Added(c)]),
+        ("one was changed", vec![changed.clone(), b.clone()], vec![WatchEvent::Modified(changed)]),
+        ("one is gone", vec![a.clone()], vec![WatchEvent::Deleted(object("b", "b1", 9, ""))]),
+    ] {
+        let script = Arc::new(Script::default());
+        script.list(5, &[a.clone(), b.clone()]);
+        let feed = script.watch();
+        let bed = Bed::start(Arc::clone(&script));
+        bed.informer.synced().await;
+        script.list(10, &listed);
+        let caught_up = bed.informer.catch_up("d", limit).await;
+        assert_eq!(caught_up.is_ok(), events.is_empty(), "{what}, and not told yet: {caught_up:?}");
+        script.list(10, &listed);
+        // One that came after the list is no reason to wait.
+        for event in events.into_iter().chain([WatchEvent::Added(object("later", "l1", 11, ""))]) {
+            feed.send(Ok(event)).unwrap();
+        }
+        bed.seen(11).await;
+        bed.informer.catch_up("d", limit).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+    let script = Arc::new(Script::default());
+    script.list(5, &[]);
+    let bed = Bed::start(Arc::clone(&script));
+    bed.informer.synced().await;
+    script.lists.lock().unwrap().push_back(Err(Status::new(Reason::ServiceUnavailable, "not now")));
+    assert_eq!(bed.informer.catch_up("d", limit).await.unwrap_err().message, "not now");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failed_list_is_tried_again() {
     let script = Arc::new(Script::default());

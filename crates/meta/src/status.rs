@@ -209,6 +209,11 @@ impl Status {
         self.reason == Some(Reason::Expired) || self.code == 410
     }
 
+    /// True if what was asked may have been done all the same: the server failed, went away or did not answer in time.
+    pub fn may_be_done(&self) -> bool {
+        self.code >= 500
+    }
+
     /// The JSON body, with `kind` and `apiVersion` (G-4).
     pub fn to_json(&self) -> Value {
         let mut metadata = json!({});

@@ -1,6 +1,7 @@
 //! Carrying out what the core decided.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{Client, Collection, DeleteOptions, Patch, WriteOptions};
 use informer::events::reference_to;
@@ -14,6 +15,12 @@ const PODS: ResourceId = ResourceId::of("", "v1", "pods");
 const CLAIMS: ResourceId = ResourceId::of("", "v1", "persistentvolumeclaims");
 /// The name under which the fields that we write are recorded.
 const FIELD_MANAGER: &str = "kube-scheduler";
+
+/// First pause before a server that did not answer is asked again what became of a binding; doubles up to
+/// [`ASK_AGAIN_MAX`].
+const ASK_AGAIN_MIN: Duration = Duration::from_millis(50);
+/// Longest pause between such questions.
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// What actions are carried out with.
 pub(crate) struct Actor {
@@ -49,13 +56,32 @@ impl Actor {
             "target": { "apiVersion": "v1", "kind": "Node", "name": node },
         });
         let target = Collection::in_namespace(PODS, &pod.namespace);
-        match self.client.create(&target, Some("binding"), body, &options()).await {
-            Ok(_) => {
-                tracing::debug!(namespace = pod.namespace, name = pod.name, uid = uid.0, node, "bound");
-                self.tell_placed(pod, uid, node);
-                Outcome::Done
+        if let Err(status) = self.client.create(&target, Some("binding"), body, &options()).await {
+            let is_unclear = status.may_be_done() || status.is_conflict();
+            if !is_unclear || !self.is_bound(pod, uid, node).await {
+                return self.failed(pod, uid, "binding rejected: running Bind plugin \"DefaultBinder\"", &status);
             }
-            Err(status) => self.failed(pod, uid, "binding rejected: running Bind plugin \"DefaultBinder\"", &status),
+        }
+        tracing::debug!(namespace = pod.namespace, name = pod.name, uid = uid.0, node, "bound");
+        self.tell_placed(pod, uid, node);
+        Outcome::Done
+    }
+
+    /// Whether a pod is where it was to be bound, asked until the server says so or not. An answer can be lost: the place
+    /// of a pod that was bound all the same must not be given to another before the cache shows it there.
+    async fn is_bound(&self, pod: &Key, uid: &Uid, node: &str) -> bool {
+        let id = ObjectId::namespaced(PODS, &pod.namespace, &pod.name);
+        let mut pause = ASK_AGAIN_MIN;
+        loop {
+            match self.client.get(&id).await {
+                Ok(live) => return live.uid() == *uid && live.tree()["spec"]["nodeName"] == node,
+                Err(status) if status.may_be_done() => {
+                    let next = self.clock.now().checked_add(pause).unwrap_or(Timestamp::MAX);
+                    self.clock.sleep_until(next).await;
+                    pause = (pause * 2).min(ASK_AGAIN_MAX);
+                }
+                Err(_) => return false,
+            }
         }
     }
 

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use apiserver::{ApiServer, Config, Limits};
-use client::{Client, Collection, DeleteOptions, Object, Patch, Selection, WatchEvent, WriteOptions};
+use client::{Client, Collection, DeleteOptions, Hooked, Object, Patch, Selection, WatchEvent, WriteOptions};
 use futures::StreamExt;
 use informer::{Informers, SystemClock};
-use meta::{ObjectId, ResourceId};
+use meta::{ObjectId, Reason, ResourceId, Status};
 use pki::{Pki, PkiRequest, ServingNames};
 use scheduler::Scheduler;
 use serde_json::{Value, json};
@@ -64,9 +65,13 @@ impl World {
 
     /// Starts the scheduler: it decides nothing before it knows all that is there now.
     fn schedule(&mut self) {
+        self.schedule_with(self.server.client("system:roadstead"), self.server.client("system:kube-scheduler"));
+    }
+
+    /// Starts the scheduler with these clients: for its caches, and for what it does.
+    fn schedule_with(&mut self, for_caches: Arc<dyn Client>, client: Arc<dyn Client>) {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
-        let informers = Informers::new(self.server.client("system:roadstead"), tasks, cancel.clone());
-        let client = self.server.client("system:kube-scheduler");
+        let informers = Informers::new(for_caches, tasks, cancel.clone());
         let scheduler = Scheduler::start(client, informers, Arc::new(SystemClock), None, &cancel);
         self.server.set_placer(scheduler.placer());
         self.scheduler = Some(scheduler);
@@ -164,6 +169,30 @@ async fn a_pod_is_bound_and_an_event_says_so() {
     assert_eq!(condition(&pods[0])["status"], "True");
     let events = world.wait(EVENTS, 1, |event| event["reason"] == "Scheduled").await;
     assert_eq!(events[0]["message"], "Successfully assigned default/a to n1");
+}
+
+/// B4: the server binds a pod and goes away before it says so, and the cache of pods stands still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_place_of_a_pod_whose_binding_was_not_answered_is_not_given_to_another() {
+    let mut world = World::without_scheduler().await;
+    world.node("n1", "1", false).await;
+    world.whole_node_pod("a", json!({}), "", None).await;
+    world.whole_node_pod("b", json!({}), "", None).await;
+    let lost = || Status::new(Reason::ServiceUnavailable, "connection reset by peer");
+    let stale = Hooked::before(world.server.client("system:roadstead"), move |call| {
+        if call.verb == "watch" && *call.resource == PODS { Err(lost()) } else { Ok(()) }
+    });
+    let is_first = AtomicBool::new(true);
+    let deaf = Hooked::after(world.server.client("system:kube-scheduler"), move |call| {
+        let is_lost = call.subresource == Some("binding") && is_first.swap(false, Ordering::Relaxed);
+        if is_lost { Err(lost()) } else { Ok(()) }
+    });
+    world.schedule_with(stale, deaf);
+    let events = world.wait(EVENTS, 1, |event| event["reason"] == "Scheduled").await;
+    assert_eq!(events[0]["message"], "Successfully assigned default/a to n1");
+    world.node("n2", "1", false).await;
+    let bound = world.wait(PODS, 2, |pod| !node_of(pod).is_empty()).await;
+    assert_eq!(bound.iter().map(|pod| node_of(pod)).collect::<Vec<_>>(), ["n1", "n2"]);
 }
 
 /// Decision 24.

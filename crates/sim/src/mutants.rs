@@ -22,7 +22,7 @@ const fn mutant(name: &'static str, class: &'static str, bug: &'static str) -> M
 }
 
 /// All of them.
-pub const ALL: [Mutant; 45] = [
+pub const ALL: [Mutant; 46] = [
     mutant("next-pod-before-last-is-ready", "C-47", "an ordered set creates the next pod before the last is ready"),
     mutant(
         "min-ready-is-ignored",
@@ -63,6 +63,11 @@ pub const ALL: [Mutant; 45] = [
         "own-writes-are-not-awaited",
         "B4",
         "a controller plans on caches that lack its own last writes (kubernetes #129795, KEP-5647)",
+    ),
+    mutant(
+        "unsure-writes-are-forgotten",
+        "B4",
+        "a controller takes a write whose answer was lost for one that did not happen",
     ),
     mutant(
         "orphans-are-not-released",

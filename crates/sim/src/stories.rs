@@ -16,7 +16,7 @@ pub struct Story {
 }
 
 /// All of them.
-pub const ALL: [Story; 21] = [
+pub const ALL: [Story; 22] = [
     Story {
         name: "foreground",
         what: "a Parallel set whose pods take long to stop is deleted in the foreground",
@@ -31,6 +31,11 @@ pub const ALL: [Story; 21] = [
         name: "own-writes",
         what: "the controllers' cache of pods stands still while their set grows and is edited",
         acts: own_writes,
+    },
+    Story {
+        name: "unheard",
+        what: "a deletion is not answered and not seen, and what is to be deleted changes meanwhile",
+        acts: unheard,
     },
     Story {
         name: "same-name",
@@ -171,6 +176,26 @@ fn own_writes() -> Vec<(u64, Act)> {
         (11, edit(Edit::Scale(4))),
         (13, edit(Edit::MinReady(1))),
         (15, edit(Edit::MinReady(2))),
+    ]
+}
+
+fn unheard() -> Vec<(u64, Act)> {
+    let rolling = |partition| Strategy::Rolling { partition, unavailable_max: 0 };
+    let lost = Fault::Squall { part: controllers(), mishap: Mishap::AnswerLost, permille: 1000, millis: 2000 };
+    vec![
+        // The last pod has the second template, the others the first.
+        (0, Act::Create(SetSpec { strategy: rolling(2), ..set(3) })),
+        (10, edit(Edit::Roll(2))),
+        // A third, that nobody gets yet.
+        (20, edit(Edit::Strategy(rolling(3)))),
+        (21, edit(Edit::Roll(3))),
+        (25, Act::Fault(Fault::Stale { part: controllers(), resource: "pods", millis: 30_000 })),
+        // The last pod is deleted for it, and its controller hears nothing of that.
+        (26, Act::Fault(lost)),
+        (27, edit(Edit::Strategy(rolling(2)))),
+        // The second template is wanted, everywhere: the last pod would be the one that has it.
+        (30, edit(Edit::Roll(2))),
+        (31, edit(Edit::Strategy(rolling(0)))),
     ]
 }
 

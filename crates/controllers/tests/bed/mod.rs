@@ -39,6 +39,9 @@ impl client::Placer for OnlyNode {
     fn give_back(&self, _pod: &meta::Uid) {}
 }
 
+/// Something put between a part and the API server.
+pub type Wrap = Arc<dyn Fn(Arc<dyn Client>) -> Arc<dyn Client> + Send + Sync>;
+
 pub struct Bed {
     /// What the controllers asked of the API.
     pub asked: Asked,
@@ -46,12 +49,18 @@ pub struct Bed {
     pub informers: Informers,
     server: Arc<ApiServer>,
     controllers: Option<Controllers>,
+    acts: Wrap,
     cancel: CancellationToken,
     _folder: tempfile::TempDir,
 }
 
 impl Bed {
     pub async fn start() -> Self {
+        Self::start_behind(Arc::new(|client| client), Arc::new(|client| client)).await
+    }
+
+    /// As [`Self::start`], with something between the server and all caches, and between it and what controllers do.
+    pub async fn start_behind(caches: Wrap, acts: Wrap) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let request = PkiRequest {
             cluster_name: "bed".to_owned(),
@@ -69,13 +78,14 @@ impl Bed {
         };
         let server = Arc::new(ApiServer::start(config, store).await.unwrap());
         let cancel = CancellationToken::new();
-        let informers = Informers::new(server.client("system:roadstead"), TaskTracker::new(), cancel.clone());
+        let informers = Informers::new(caches(server.client("system:roadstead")), TaskTracker::new(), cancel.clone());
         let mut bed = Self {
             asked: Asked::default(),
             client: server.client("admin"),
             informers,
             server,
             controllers: None,
+            acts,
             cancel,
             _folder: folder,
         };
@@ -85,8 +95,8 @@ impl Bed {
     }
 
     pub fn start_controllers(&mut self) {
-        let (server, asked) = (Arc::clone(&self.server), self.asked.clone());
-        let clients = Arc::new(move |user: &str| asked.through(server.client(user), user));
+        let (server, asked, acts) = (Arc::clone(&self.server), self.asked.clone(), Arc::clone(&self.acts));
+        let clients = Arc::new(move |user: &str| asked.through(acts(server.client(user)), user));
         let config = Config::standard(PathBuf::from("/data/volumes"), "PEM".to_owned());
         let controllers =
             Controllers::start(clients, self.informers.clone(), Arc::new(SystemClock), config, &self.cancel);

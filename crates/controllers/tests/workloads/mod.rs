@@ -1,7 +1,11 @@
 //! Deployments, ReplicaSets and their neighbours against the real API server.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use api::resources::*;
-use client::Propagation;
+use client::{Call, Hooked, Propagation};
+use meta::{Reason, Status};
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
@@ -77,6 +81,37 @@ async fn a_deployment_rolls_out_and_back_and_remembers_its_revisions() {
         events.iter().any(|event| event["message"] == text && event["reason"] == "ScalingReplicaSet")
     })
     .await;
+}
+
+/// B4: the pod is made, the answer is lost, and the cache of pods stands still until somebody looks what is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_whose_creation_was_not_answered_is_not_made_twice() {
+    let lost = || Status::new(Reason::ServiceUnavailable, "connection reset by peer");
+    let (lists, created) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let caches = move |client| {
+        let lists = Arc::clone(&lists);
+        Hooked::before(client, move |call: &Call<'_>| match call.verb {
+            "list" if *call.resource == PODS => {
+                lists.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+            // The first list fills the cache.
+            "watch" if *call.resource == PODS && lists.load(Ordering::SeqCst) < 2 => Err(lost()),
+            _ => Ok(()),
+        })
+    };
+    let counted = Arc::clone(&created);
+    let acts = move |client| {
+        let created = Arc::clone(&counted);
+        Hooked::after(client, move |call: &Call<'_>| {
+            let is_creation = call.verb == "create" && *call.resource == PODS;
+            if is_creation && created.fetch_add(1, Ordering::SeqCst) == 0 { Err(lost()) } else { Ok(()) }
+        })
+    };
+    let bed = Bed::start_behind(Arc::new(caches), Arc::new(acts)).await;
+    bed.create(DEPLOYMENTS, deployment(1, "v1")).await;
+    rolled_out(&bed, 1).await;
+    assert_eq!(created.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
