@@ -2,8 +2,8 @@
 //!
 //! [`json`](json_patch()), [`merge`](merge_patch) and [`strategic`](strategic_patch) compute the patched tree; the caller
 //! then decodes, defaults, validates and calls [`track`] like for any update. Those ending in `_object` leave out what the
-//! write puts back anyway. [`apply`] is server-side apply: it
-//! computes tree and `managedFields` together. [`settle`] tells, at the end, whether anything changed at all.
+//! write puts back anyway. [`apply`] is server-side apply: it computes tree and `managedFields` together. [`settle`]
+//! tells, at the end, whether anything changed at all.
 //!
 //! All are plain functions over [`serde_json::Value`]; what they need of a schema is a [`Place`].
 
