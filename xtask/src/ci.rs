@@ -38,6 +38,8 @@ pub fn run(args: &Args) -> Result<()> {
     stream(cargo().args(["test", "--quiet"]).args(build::TESTED))?;
     say(&format!("the simulator: {SEEDS} seeds, each twice"));
     sim::play(SEEDS)?;
+    say("the simulator: every known bug, switched on one at a time");
+    sim::hunt()?;
     if !args.without_scenarios {
         scenarios()?;
     }

@@ -71,6 +71,14 @@ pub fn play(seeds: u64) -> Result<()> {
     stream(simulator()?.args(["--seeds", &seeds.to_string()]))
 }
 
+/// Re-creates every known bug, for CI.
+///
+/// # Errors
+/// If nothing notices one of them.
+pub fn hunt() -> Result<()> {
+    stream(simulator()?.arg("--mutants"))
+}
+
 /// The simulator, built with the profile of the tests: it is optimised, and its assertions are on.
 fn simulator() -> Result<Command> {
     build::install_packages()?;

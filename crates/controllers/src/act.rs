@@ -7,8 +7,10 @@ use client::{Client, Collection, DeleteOptions, Object, Patch, Propagation, Writ
 use controllers_core::words::{Note, Target, Tone};
 use informer::{EventRecorder, EventType};
 use k8s_openapi::api::core::v1::ObjectReference;
-use meta::{ObjectId, Reason, ResourceId, Status};
+use meta::{ObjectId, ResourceId, Status};
 use serde_json::Value;
+
+use crate::seen::{Effect, Unwritten, Written};
 
 /// One namespace of the API, seen by one controller.
 #[derive(Clone)]
@@ -38,24 +40,27 @@ impl Api {
         self.client.get(&self.id(resource, name)).await
     }
 
-    pub(crate) async fn create(&self, resource: ResourceId, body: Value) -> Result<Arc<Object>, Status> {
+    /// Creates an object; what it left behind names it.
+    pub(crate) async fn create(&self, resource: ResourceId, body: Value) -> Written {
         let target = Collection { resource, namespace: self.namespace.clone() };
-        self.client.create(&target, None, body, &self.options).await
+        let name = body["metadata"]["name"].as_str().map(str::to_owned);
+        let created = self.client.create(&target, None, body, &self.options).await;
+        created.map(Effect::Wrote).map_err(|status| Unwritten::new(status, name.as_deref()))
+    }
+
+    async fn patch(&self, resource: ResourceId, subresource: Option<&str>, name: &str, patch: Patch) -> Written {
+        let patched = self.client.patch(&self.id(resource, name), subresource, patch, &self.options).await;
+        patched.map(Effect::Wrote).map_err(|status| Unwritten::new(status, Some(name)))
     }
 
     /// A merge patch; the preconditions are in it.
-    pub(crate) async fn merge(&self, resource: ResourceId, name: &str, patch: Value) -> Result<Arc<Object>, Status> {
-        self.client.patch(&self.id(resource, name), None, Patch::Merge(patch), &self.options).await
+    pub(crate) async fn merge(&self, resource: ResourceId, name: &str, patch: Value) -> Written {
+        self.patch(resource, None, name, Patch::Merge(patch)).await
     }
 
     /// A strategic merge patch; the preconditions are in it.
-    pub(crate) async fn strategic(
-        &self,
-        resource: ResourceId,
-        name: &str,
-        patch: Value,
-    ) -> Result<Arc<Object>, Status> {
-        self.client.patch(&self.id(resource, name), None, Patch::Strategic(patch), &self.options).await
+    pub(crate) async fn strategic(&self, resource: ResourceId, name: &str, patch: Value) -> Written {
+        self.patch(resource, None, name, Patch::Strategic(patch)).await
     }
 
     /// A merge patch of a subresource; the preconditions are in it.
@@ -65,9 +70,8 @@ impl Api {
         subresource: &str,
         name: &str,
         patch: Value,
-    ) -> Result<Arc<Object>, Status> {
-        let id = self.id(resource, name);
-        self.client.patch(&id, Some(subresource), Patch::Merge(patch), &self.options).await
+    ) -> Written {
+        self.patch(resource, Some(subresource), name, Patch::Merge(patch)).await
     }
 
     /// Deletes exactly this state of this object. That it is gone already is success (C-57).
@@ -77,7 +81,7 @@ impl Api {
         target: &Target,
         propagation: Option<Propagation>,
         grace_period_secs: Option<i64>,
-    ) -> Result<(), Status> {
+    ) -> Written {
         let options = DeleteOptions {
             uid: (!meta::mutants::is_on("delete-by-name")).then(|| target.uid.clone()),
             resource_version: (!meta::mutants::is_on("delete-by-name")).then_some(target.resource_version),
@@ -85,19 +89,14 @@ impl Api {
             propagation,
             last_status: None,
         };
-        self.delete_by(resource, &target.name, &options).await
+        self.delete_by(resource, target, &options).await
     }
 
     /// Deletes an object that meets the options' preconditions. That it is gone already is success (C-57).
-    pub(crate) async fn delete_by(
-        &self,
-        resource: ResourceId,
-        name: &str,
-        options: &DeleteOptions,
-    ) -> Result<(), Status> {
-        match self.client.delete(&self.id(resource, name), options).await {
-            Err(error) if error.reason == Some(Reason::NotFound) => Ok(()),
-            outcome => outcome,
+    pub(crate) async fn delete_by(&self, resource: ResourceId, target: &Target, options: &DeleteOptions) -> Written {
+        match self.client.delete(&self.id(resource, &target.name), options).await {
+            Err(status) if !status.is_not_found() => Err(Unwritten::new(status, Some(&target.name))),
+            _ => Ok(Effect::Deleted { name: target.name.clone(), uid: target.uid.clone() }),
         }
     }
 }

@@ -12,12 +12,11 @@ use futures::future::join_all;
 use informer::{Cacheable, Change, Clock, Informer, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use meta::Status;
 
 use crate::Parts;
 use crate::act::Api;
 use crate::run::Controller;
-use crate::seen::{Effect, Unseen};
+use crate::seen::{Unseen, Written};
 
 /// Label of a node that names its zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -110,13 +109,9 @@ impl Controller for EndpointsController {
         let outcomes = join_all(plan.actions.iter().map(|action| perform(&api, action))).await;
         let mut failed = false;
         for (action, outcome) in plan.actions.iter().zip(outcomes) {
-            match outcome {
-                Ok(effect) => memory.unseen(action).note(effect),
-                Err(error) => {
-                    tracing::debug!(namespace = key.namespace, name = key.name, %error, "an endpoints write failed");
-                    memory.unseen(action).note(Effect::failed(&error));
-                    failed = true;
-                }
+            if let Err(error) = memory.unseen(action).noted(outcome) {
+                tracing::debug!(namespace = key.namespace, name = key.name, %error, "an endpoints write failed");
+                failed = true;
             }
         }
         Some(if failed { Outcome::Failed } else { Outcome::Done })
@@ -173,19 +168,13 @@ impl Memory {
     }
 }
 
-async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
+async fn perform(api: &Api, action: &Action) -> Written {
     match action {
-        Action::CreateSlice { body } => api.create(ENDPOINT_SLICES, body.clone()).await.map(Effect::wrote),
-        Action::UpdateSlice { slice, patch } => {
-            api.merge(ENDPOINT_SLICES, &slice.name, patch.clone()).await.map(Effect::wrote)
-        }
-        Action::DeleteSlice { slice } => {
-            api.delete(ENDPOINT_SLICES, slice, None, None).await.map(|()| Effect::deleted(slice))
-        }
-        Action::CreateEndpoints { body } => api.create(ENDPOINTS, body.clone()).await.map(Effect::wrote),
-        Action::UpdateEndpoints { endpoints, patch } => {
-            api.merge(ENDPOINTS, &endpoints.name, patch.clone()).await.map(Effect::wrote)
-        }
+        Action::CreateSlice { body } => api.create(ENDPOINT_SLICES, body.clone()).await,
+        Action::UpdateSlice { slice, patch } => api.merge(ENDPOINT_SLICES, &slice.name, patch.clone()).await,
+        Action::DeleteSlice { slice } => api.delete(ENDPOINT_SLICES, slice, None, None).await,
+        Action::CreateEndpoints { body } => api.create(ENDPOINTS, body.clone()).await,
+        Action::UpdateEndpoints { endpoints, patch } => api.merge(ENDPOINTS, &endpoints.name, patch.clone()).await,
     }
 }
 

@@ -309,10 +309,10 @@ impl GarbageCollector {
                     Manner::Foreground => Propagation::Foreground,
                     Manner::Orphan => Propagation::Orphan,
                 };
-                api.delete(subject.resource.clone(), item, Some(propagation), None).await
+                api.delete(subject.resource.clone(), item, Some(propagation), None).await?;
             }
             Action::Patch { item, patch } => {
-                api.merge(subject.resource.clone(), &item.name, patch.clone()).await.map(drop)
+                api.merge(subject.resource.clone(), &item.name, patch.clone()).await?;
             }
             Action::ReleaseDependent { index } => {
                 let (resource, thing) = &dependents[*index];
@@ -323,15 +323,15 @@ impl GarbageCollector {
                 let mut metadata = target.patch_metadata();
                 metadata["ownerReferences"] = rest;
                 let api = Api::new(&self.client, &thing.metadata.namespace);
-                api.merge(resource.clone(), &target.name, json!({"metadata": metadata})).await.map(drop)
+                api.merge(resource.clone(), &target.name, json!({"metadata": metadata})).await?;
             }
             Action::DeleteDependent { index } => {
                 let (resource, thing) = &dependents[*index];
                 // It is judged by its own owners like every other dependent.
                 self.wake(resource, &thing.metadata.namespace, &thing.metadata.name);
-                Ok(())
             }
         }
+        Ok(())
     }
 }
 

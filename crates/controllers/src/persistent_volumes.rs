@@ -18,7 +18,7 @@ use meta::{Reason, Status};
 use crate::Parts;
 use crate::act::{Api, record_news};
 use crate::run::Controller;
-use crate::seen::{Effect, Unseen};
+use crate::seen::Unseen;
 
 /// What a key is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -192,8 +192,6 @@ impl VolumeController {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::debug!(?subject, %error, "a volume action failed");
-                    memory.claims.note(Effect::failed(&error));
-                    memory.volumes.note(Effect::failed(&error));
                     return Outcome::Failed;
                 }
             }
@@ -206,35 +204,26 @@ impl VolumeController {
         let claims = Api::new(&self.client, about.namespace.as_deref().unwrap_or_default());
         let volumes = Api::new(&self.client, "");
         match action {
-            Action::CreateVolume { name, body } => match volumes.create(VOLUMES, body.clone()).await {
-                Ok(object) => memory.volumes.note(Effect::wrote(object)),
-                // Made before a crash: the name holds the claim's UID, so it is this claim's (S4).
-                Err(error) if error.reason == Some(Reason::AlreadyExists) => {
-                    let found = volumes.get(VOLUMES, name).await?;
-                    memory.volumes.note(Effect::wrote(found));
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
-            },
+            // One that was made before a crash holds the claim's UID in its name, so it is this claim's (S4).
+            Action::CreateVolume { body, .. } => {
+                memory.volumes.noted(volumes.create(VOLUMES, body.clone()).await)?;
+            }
             Action::PatchVolume { volume, patch } => {
-                memory.volumes.note(volumes.merge(VOLUMES, &volume.name, patch.clone()).await.map(Effect::wrote)?);
+                memory.volumes.noted(volumes.merge(VOLUMES, &volume.name, patch.clone()).await)?;
             }
             Action::PatchVolumeStatus { volume, patch } => {
-                let written = volumes.merge_into(VOLUMES, "status", &volume.name, patch.clone()).await;
-                memory.volumes.note(written.map(Effect::wrote)?);
+                memory.volumes.noted(volumes.merge_into(VOLUMES, "status", &volume.name, patch.clone()).await)?;
             }
             Action::PatchClaim { claim, patch } => {
-                memory.claims.note(claims.merge(CLAIMS, &claim.name, patch.clone()).await.map(Effect::wrote)?);
+                memory.claims.noted(claims.merge(CLAIMS, &claim.name, patch.clone()).await)?;
             }
             Action::PatchClaimStatus { claim, patch } => {
-                let written = claims.merge_into(CLAIMS, "status", &claim.name, patch.clone()).await;
-                memory.claims.note(written.map(Effect::wrote)?);
+                memory.claims.noted(claims.merge_into(CLAIMS, "status", &claim.name, patch.clone()).await)?;
             }
             Action::ConfirmClaimGone { namespace, name, uid } => self.confirm_claim_gone(namespace, name, uid).await?,
             Action::ConfirmUnused { namespace, name } => self.confirm_unused(namespace, name).await?,
             Action::DeleteVolume { volume } => {
-                volumes.delete(VOLUMES, volume, None, None).await?;
-                memory.volumes.note(Effect::deleted(volume));
+                memory.volumes.noted(volumes.delete(VOLUMES, volume, None, None).await)?;
             }
         }
         Ok(())

@@ -6,12 +6,13 @@ use api::resources::{CONFIG_MAPS, SERVICE_ACCOUNTS};
 use client::{Client, Collection, Selection};
 use informer::{Cacheable, Informer, Outcome, Scope, WorkQueue};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
-use meta::{Reason, ResourceId, Status};
+use meta::{ResourceId, Status};
 use serde_json::json;
 
 use crate::Parts;
 use crate::act::Api;
 use crate::run::Controller;
+use crate::seen::{Unwritten, Written};
 
 /// Name of the account that pods use unless they name another.
 const DEFAULT_ACCOUNT: &str = "default";
@@ -130,14 +131,15 @@ impl Furnisher {
         for key in found.data.iter().flatten().map(|(key, _)| key).filter(|key| *key != "ca.crt") {
             wanted[key.as_str()] = serde_json::Value::Null;
         }
-        api.merge(CONFIG_MAPS, ROOT_CA, json!({"data": wanted})).await.map(drop)
+        api.merge(CONFIG_MAPS, ROOT_CA, json!({"data": wanted})).await?;
+        Ok(())
     }
 }
 
 /// That it is there already is success: names are deterministic.
-fn created(outcome: Result<Arc<client::Object>, Status>) -> Result<(), Status> {
+fn created(outcome: Written) -> Result<(), Status> {
     match outcome {
-        Err(error) if error.reason == Some(Reason::AlreadyExists) => Ok(()),
-        outcome => outcome.map(drop),
+        Err(Unwritten { status, .. }) if !status.is_already_exists() => Err(status),
+        _ => Ok(()),
     }
 }

@@ -18,7 +18,7 @@ use serde::de::Error as _;
 use crate::Parts;
 use crate::act::{Api, record, record_news};
 use crate::run::Controller;
-use crate::seen::{Effect, Unseen};
+use crate::seen::{Effect, Unseen, Unwritten, Written};
 use crate::workload::matters;
 
 /// A StatefulSet as the planner sees it.
@@ -170,7 +170,7 @@ impl Controller for StatefulSetController {
 }
 
 /// What became of actions.
-type Outcomes<'p> = Vec<(&'p Action, Result<Effect, Status>)>;
+type Outcomes<'p> = Vec<(&'p Action, Written)>;
 
 impl StatefulSetController {
     fn pod_changed(&self, change: &Change<Pod>) {
@@ -270,13 +270,9 @@ impl StatefulSetController {
         }
         let mut failed = false;
         for (action, outcome) in outcomes {
-            match outcome {
-                Ok(effect) => memory.note(action, effect),
-                Err(error) => {
-                    tracing::debug!(namespace = set.namespace, name = set.name, %action, %error, "an action failed");
-                    memory.note(action, Effect::failed(&error));
-                    failed = true;
-                }
+            if let Err(error) = memory.unseen(action).noted(outcome) {
+                tracing::debug!(namespace = set.namespace, name = set.name, %action, %error, "an action failed");
+                failed = true;
             }
         }
         if failed { Err(()) } else { Ok(()) }
@@ -311,10 +307,10 @@ impl StatefulSetController {
                 break;
             }
             let outcome = perform(api, action).await;
-            let failure = outcome.as_ref().err().map(|error| Failure {
-                message: error.message.clone(),
-                already_exists: error.reason == Some(Reason::AlreadyExists),
-                conflict: error.reason == Some(Reason::Conflict),
+            let failure = outcome.as_ref().err().map(|Unwritten { status, .. }| Failure {
+                message: status.message.clone(),
+                already_exists: status.is_already_exists(),
+                conflict: status.is_conflict(),
             });
             let skipped = chain.get(index + 1..).unwrap_or_default();
             let result = failure.as_ref().map_or(Ok(()), Err);
@@ -329,7 +325,7 @@ impl StatefulSetController {
     }
 }
 
-fn went_well(outcomes: &[(&Action, Result<Effect, Status>)]) -> bool {
+fn went_well(outcomes: &[(&Action, Written)]) -> bool {
     outcomes.iter().all(|(_, outcome)| outcome.is_ok())
 }
 
@@ -355,10 +351,9 @@ impl Memory {
         }
     }
 
-    /// Notes what the caches must show before the next plan.
-    fn note(&mut self, action: &Action, effect: Effect) {
-        let unseen = match action {
-            Action::ConfirmSet { .. } => return,
+    /// Where it is noted what the caches must show before the next plan.
+    fn unseen(&mut self, action: &Action) -> &mut Unseen {
+        match action {
             Action::AdoptRevision { .. }
             | Action::CreateRevision { .. }
             | Action::RenumberRevision { .. }
@@ -370,50 +365,43 @@ impl Memory {
             | Action::RepairPod { .. }
             | Action::DeletePod { .. } => &mut self.pods,
             Action::CreateClaim { .. } | Action::SetClaimOwners { .. } => &mut self.claims,
-            Action::WriteStatus { .. } | Action::RollBack { .. } | Action::ReleaseSet { .. } => &mut self.set,
-        };
-        unseen.note(effect);
+            Action::ConfirmSet { .. }
+            | Action::WriteStatus { .. }
+            | Action::RollBack { .. }
+            | Action::ReleaseSet { .. } => &mut self.set,
+        }
     }
 }
 
 /// Carries one action out.
-async fn perform(api: &Api, action: &Action) -> Result<Effect, Status> {
+async fn perform(api: &Api, action: &Action) -> Written {
     use api::resources::{CONTROLLER_REVISIONS as REVISIONS, PERSISTENT_VOLUME_CLAIMS as CLAIMS, PODS, STATEFUL_SETS};
     match action {
         Action::ConfirmSet { set } => {
             let live = api.get(STATEFUL_SETS, &set.name).await?;
             let meta = &live.tree()["metadata"];
             if live.uid() != set.uid || !meta["deletionTimestamp"].is_null() {
-                return Err(Status::new(Reason::Conflict, "the set is another one by now, or is being deleted"));
+                let another = Status::new(Reason::Conflict, "the set is another one by now, or is being deleted");
+                return Err(another.into());
             }
             Ok(Effect::Nothing)
         }
         Action::AdoptRevision { revision, patch }
         | Action::RenumberRevision { revision, patch, .. }
-        | Action::AnnotateRevision { revision, patch } => {
-            api.merge(REVISIONS, &revision.name, patch.clone()).await.map(Effect::wrote)
-        }
+        | Action::AnnotateRevision { revision, patch } => api.merge(REVISIONS, &revision.name, patch.clone()).await,
         Action::AdoptPod { pod, patch } | Action::ReleasePod { pod, patch } | Action::RepairPod { pod, patch, .. } => {
-            api.merge(PODS, &pod.name, patch.clone()).await.map(Effect::wrote)
+            api.merge(PODS, &pod.name, patch.clone()).await
         }
-        Action::CreateRevision { body, .. } => api.create(REVISIONS, body.clone()).await.map(Effect::wrote),
-        Action::DeleteRevision { revision } => {
-            api.delete(REVISIONS, revision, None, None).await.map(|()| Effect::deleted(revision))
-        }
-        Action::CreateClaim { body, .. } => api.create(CLAIMS, body.clone()).await.map(Effect::wrote),
-        Action::SetClaimOwners { claim, patch, .. } => {
-            api.merge(CLAIMS, &claim.name, patch.clone()).await.map(Effect::wrote)
-        }
-        Action::CreatePod { body, .. } => api.create(PODS, body.clone()).await.map(Effect::wrote),
-        Action::DeletePod { pod, .. } => api.delete(PODS, pod, None, None).await.map(|()| Effect::deleted(pod)),
-        Action::RollBack { set, patch, .. } => {
-            api.strategic(STATEFUL_SETS, &set.name, patch.clone()).await.map(Effect::wrote)
-        }
-        Action::ReleaseSet { set, patch } => {
-            api.merge(STATEFUL_SETS, &set.name, patch.clone()).await.map(Effect::wrote)
-        }
+        Action::CreateRevision { body, .. } => api.create(REVISIONS, body.clone()).await,
+        Action::DeleteRevision { revision } => api.delete(REVISIONS, revision, None, None).await,
+        Action::CreateClaim { body, .. } => api.create(CLAIMS, body.clone()).await,
+        Action::SetClaimOwners { claim, patch, .. } => api.merge(CLAIMS, &claim.name, patch.clone()).await,
+        Action::CreatePod { body, .. } => api.create(PODS, body.clone()).await,
+        Action::DeletePod { pod, .. } => api.delete(PODS, pod, None, None).await,
+        Action::RollBack { set, patch, .. } => api.strategic(STATEFUL_SETS, &set.name, patch.clone()).await,
+        Action::ReleaseSet { set, patch } => api.merge(STATEFUL_SETS, &set.name, patch.clone()).await,
         Action::WriteStatus { set, patch } => {
-            api.patient().merge_into(STATEFUL_SETS, "status", &set.name, patch.clone()).await.map(Effect::wrote)
+            api.patient().merge_into(STATEFUL_SETS, "status", &set.name, patch.clone()).await
         }
     }
 }

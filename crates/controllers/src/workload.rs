@@ -19,7 +19,7 @@ use serde::de::Error as _;
 
 use crate::Parts;
 use crate::act::{Api, record, record_news};
-use crate::seen::{Effect, Unseen};
+use crate::seen::{Effect, Unseen, Unwritten, Written};
 
 /// Facts in a cache.
 #[derive(Debug)]
@@ -119,15 +119,11 @@ impl Desk {
         let had_failed = memory.failure.take().is_some();
         let mut again = plan.retry;
         for (resource, outcome) in outcomes {
-            match outcome {
-                Ok(effect) => memory.unseen.entry(resource).or_default().note(effect),
-                Err(error) => {
-                    tracing::debug!(namespace, %resource, %error, "a write failed");
-                    memory.unseen.entry(resource).or_default().note(Effect::failed(&error));
-                    again = true;
-                    if memory.failure.is_none() && !is_stale(&error) {
-                        memory.failure = Some(Failure { message: error.message });
-                    }
+            if let Err(error) = memory.unseen.entry(resource.clone()).or_default().noted(outcome) {
+                tracing::debug!(namespace, %resource, %error, "a write failed");
+                again = true;
+                if memory.failure.is_none() && !is_stale(&error) {
+                    memory.failure = Some(Failure { message: error.message });
                 }
             }
         }
@@ -145,7 +141,7 @@ impl Desk {
         api: &Api,
         about: Option<&ObjectReference>,
         stages: &[Vec<Write>],
-    ) -> Vec<(ResourceId, Result<Effect, Status>)> {
+    ) -> Vec<(ResourceId, Written)> {
         let mut outcomes = Vec::new();
         for stage in stages {
             let done = join_all(stage.iter().map(|write| self.carry_out(api, about, write))).await;
@@ -158,19 +154,17 @@ impl Desk {
         outcomes
     }
 
-    async fn carry_out(
-        &self,
-        api: &Api,
-        about: Option<&ObjectReference>,
-        write: &Write,
-    ) -> (ResourceId, Result<Effect, Status>) {
+    async fn carry_out(&self, api: &Api, about: Option<&ObjectReference>, write: &Write) -> (ResourceId, Written) {
         let outcome = perform(api, write).await;
         let (note, outcome) = match outcome {
-            Ok((name, effect)) => (write.note(Ok(&name)), Ok(effect)),
+            Ok(effect) => {
+                let name = write.target_name().map_or_else(|| effect.name(), String::as_str);
+                (write.note(Ok(name)), Ok(effect))
+            }
             // Nothing can be made there any more, and that is as it should be.
-            Err(error) if is_of_ending_namespace(&error) => (None, Ok(Effect::Nothing)),
-            Err(error) if is_stale(&error) => (None, Err(error)),
-            Err(error) => (write.note(Err(&error.message)), Err(error)),
+            Err(Unwritten { status, .. }) if is_of_ending_namespace(&status) => (None, Ok(Effect::Nothing)),
+            Err(unwritten) if is_stale(&unwritten.status) => (None, Err(unwritten)),
+            Err(unwritten) => (write.note(Err(&unwritten.status.message)), Err(unwritten)),
         };
         if let Some(about) = about {
             record(&self.recorder, about, note);
@@ -180,31 +174,26 @@ impl Desk {
 
     /// One write, without an event.
     pub(crate) async fn write(&self, api: &Api, write: &Write) -> Result<(), Status> {
-        perform(api, write).await.map(drop)
+        Ok(perform(api, write).await.map(drop)?)
     }
 }
 
-async fn perform(api: &Api, write: &Write) -> Result<(String, Effect), Status> {
+async fn perform(api: &Api, write: &Write) -> Written {
     let resource = write.resource.clone();
     match &write.verb {
         Verb::Confirm(target) => {
             let live = api.get(resource, &target.name).await?;
             if live.uid() != target.uid || !live.tree()["metadata"]["deletionTimestamp"].is_null() {
-                return Err(Status::new(Reason::Conflict, "the object is another one by now, or is being deleted"));
+                let another = Status::new(Reason::Conflict, "the object is another one by now, or is being deleted");
+                return Err(another.into());
             }
-            Ok((target.name.clone(), Effect::Nothing))
+            Ok(Effect::Nothing)
         }
-        Verb::Create(body) => {
-            let made = api.create(resource, body.clone()).await?;
-            Ok((made.name().to_owned(), Effect::wrote(made)))
+        Verb::Create(body) => api.create(resource, body.clone()).await,
+        Verb::Patch { target, subresource: Some(subresource), patch } => {
+            api.merge_into(resource, subresource, &target.name, patch.clone()).await
         }
-        Verb::Patch { target, subresource, patch } => {
-            let patched = match subresource {
-                Some(subresource) => api.merge_into(resource, subresource, &target.name, patch.clone()).await?,
-                None => api.merge(resource, &target.name, patch.clone()).await?,
-            };
-            Ok((target.name.clone(), Effect::wrote(patched)))
-        }
+        Verb::Patch { target, subresource: None, patch } => api.merge(resource, &target.name, patch.clone()).await,
         Verb::Delete { target, in_any_state, grace_period_secs, foreground } => {
             let options = DeleteOptions {
                 uid: Some(target.uid.clone()),
@@ -213,8 +202,7 @@ async fn perform(api: &Api, write: &Write) -> Result<(String, Effect), Status> {
                 propagation: Some(if *foreground { Propagation::Foreground } else { Propagation::Background }),
                 last_status: None,
             };
-            api.delete_by(resource, &target.name, &options).await?;
-            Ok((target.name.clone(), Effect::deleted(target)))
+            api.delete_by(resource, target, &options).await
         }
     }
 }

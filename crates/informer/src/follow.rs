@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use client::{Client, Collection, Object, Selection, WatchEvent, WatchStream};
 use futures::StreamExt;
-use meta::{Reason, ResourceVersion, Status};
+use meta::{ObjectId, Reason, ResourceVersion, Status, Uid};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -44,6 +44,15 @@ pub struct NotSeen {
     pub seen: ResourceVersion,
     /// How long was waited.
     pub limit: Duration,
+}
+
+/// What the server knows and a cache may not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ahead {
+    /// Newest revision of the objects that are there.
+    pub newest: ResourceVersion,
+    /// Objects in the cache that are gone: name and UID.
+    pub gone: Vec<(String, Uid)>,
 }
 
 type Handler<T> = Box<dyn Fn(&Change<T>) + Send + Sync>;
@@ -128,27 +137,36 @@ impl<T: Cacheable> Informer<T> {
         Err(NotSeen { wanted, seen: self.seen().unwrap_or_default(), limit })
     }
 
-    /// Lists one namespace (empty: cluster-scoped objects) and waits until the cache shows what the list did: for a writer
-    /// who was not told what became of his write, and so has no revision to wait for (C-10).
+    /// Reads one object from the server, or all of a namespace (empty: cluster-scoped objects): what the cache must show
+    /// before somebody plans who was not told what became of his write (C-10).
     ///
     /// # Errors
-    /// The list's, or a timeout if the cache did not get that far within `limit`; plan nothing then.
-    pub async fn catch_up(&self, namespace: &str, limit: Duration) -> Result<(), Status> {
+    /// The server's; that there is no such object is none.
+    pub async fn ahead(&self, namespace: &str, name: Option<&str>) -> Result<Ahead, Status> {
         let Scope { target, selection } = &self.inner.scope;
-        let one = Collection {
-            resource: target.resource.clone(),
-            namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
+        let resource = target.resource.clone();
+        let namespaced = (!namespace.is_empty()).then(|| namespace.to_owned());
+        // Looked at before the server is asked: whatever is not there then is gone for good, and not yet to come.
+        let cached = match name {
+            Some(name) => self.get(namespace, name).into_iter().collect(),
+            None => self.in_namespace(namespace),
         };
-        let list = self.inner.client.list(&one, selection).await?;
-        let newest = list.items.iter().map(|object| object.resource_version).max();
-        let there: BTreeSet<&str> = list.items.iter().map(|object| object.name()).collect();
-        // What came after the list is in the cache by right.
-        let is_gone = |cached: &Arc<Cached<T>>| {
-            cached.resource_version <= list.resource_version && !there.contains(cached.name())
+        let there = match name {
+            Some(name) => {
+                let id = ObjectId { resource, namespace: namespaced, name: name.to_owned() };
+                match self.inner.client.get(&id).await {
+                    Ok(object) => vec![object],
+                    Err(status) if status.is_not_found() => Vec::new(),
+                    Err(status) => return Err(status),
+                }
+            }
+            None => self.inner.client.list(&Collection { resource, namespace: namespaced }, selection).await?.items,
         };
-        let waited = self.inner.seen.until(|seen| seen >= newest && !self.in_namespace(namespace).iter().any(is_gone));
-        let late = |_| Status::new(Reason::Timeout, format!("the cache of {} is behind a list", target.resource));
-        tokio::time::timeout(limit, waited).await.map_err(late)
+        let newest = there.iter().map(|object| object.resource_version).max().unwrap_or_default();
+        let names: BTreeSet<&str> = there.iter().map(|object| object.name()).collect();
+        let gone = cached.iter().filter(|cached| !names.contains(cached.name()));
+        let gone = gone.map(|cached| (cached.name().to_owned(), Uid(cached.uid().to_owned()))).collect();
+        Ok(Ahead { newest, gone })
     }
 
     /// Calls `handler` for every object that is there now (as appeared), and then for each change, in order, from the

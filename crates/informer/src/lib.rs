@@ -16,7 +16,7 @@ mod shared;
 pub use cache::{Cacheable, Cached, Change, Key, Kinded};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use events::{EventRecorder, EventType};
-pub use follow::{Informer, NotSeen, Scope};
+pub use follow::{Ahead, Informer, NotSeen, Scope};
 pub use progress::Changes;
 pub use queue::{Backoff, Outcome, WorkQueue, work};
 pub use shared::Informers;

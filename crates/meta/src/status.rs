@@ -209,9 +209,10 @@ impl Status {
         self.reason == Some(Reason::Expired) || self.code == 410
     }
 
-    /// True if what was asked may have been done all the same: the server failed, went away or did not answer in time.
+    /// True if what was asked may have been done all the same: the server went away or did not answer in time. One that
+    /// answers `InternalError` has refused.
     pub fn may_be_done(&self) -> bool {
-        self.code >= 500
+        self.code >= 500 && self.reason != Some(Reason::InternalError)
     }
 
     /// The JSON body, with `kind` and `apiVersion` (G-4).

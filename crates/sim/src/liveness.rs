@@ -1,5 +1,6 @@
 //! L1, L2, L4, L5: with the faults over, everything comes right, and then nothing moves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,11 @@ fn wrong(history: &History) -> Option<(&'static str, String)> {
             return Some(("L5", format!("{key} is still being deleted")));
         }
         if let Some(why) = wrong_set(history, set) {
-            return Some(("L1", format!("{key}: {why}")));
+            let is_healing = heals(set) && own_pods(history, set).any(|pod| is_broken(pod.tree(), POD_IMAGE));
+            return Some((if is_healing { "L4" } else { "L1" }, format!("{key}: {why}")));
+        }
+        if let Some(why) = wrong_owners(history, set) {
+            return Some(("S5", format!("{key}: {why}")));
         }
     }
     for (key, pod) in history.all("/registry/core/pods/") {
@@ -57,6 +62,53 @@ fn wrong(history: &History) -> Option<(&'static str, String)> {
         }
     }
     None
+}
+
+/// A claim of a slot whose owners are not those that the retention policy asks for while nothing is scaled away.
+fn wrong_owners(history: &History, set: &State) -> Option<String> {
+    let spec = &set.tree()["spec"];
+    let policy = &spec["persistentVolumeClaimRetentionPolicy"];
+    let goes_with_set = policy["whenDeleted"] == "Delete";
+    for pod in own_pods(history, set) {
+        for template in spec["volumeClaimTemplates"].as_array().into_iter().flatten() {
+            let claim = format!("{}-{}", template["metadata"]["name"].as_str().unwrap_or_default(), pod.name());
+            let key = format!("/registry/core/persistentvolumeclaims/{}/{claim}", set.namespace());
+            let owners = history.get(&key)?.tree()["metadata"]["ownerReferences"].as_array();
+            let mut owners = owners.into_iter().flatten();
+            if owners.clone().any(|owner| owner["uid"] == set.uid()) != goes_with_set {
+                return Some(format!("{claim} is to go with the set: {goes_with_set}, and its owners say otherwise"));
+            }
+            if owners.any(|owner| owner["kind"] == "Pod") {
+                return Some(format!("{claim} is to go with a pod that stays"));
+            }
+        }
+    }
+    if policy["whenScaled"] == "Delete" {
+        return None;
+    }
+    let is_slots = |claim: &State| {
+        let templates = spec["volumeClaimTemplates"].as_array().into_iter().flatten();
+        let mut names = templates.filter_map(|template| template["metadata"]["name"].as_str());
+        names.any(|name| {
+            let ordinal = claim.name().strip_prefix(&format!("{name}-{}-", set.name()));
+            ordinal.is_some_and(|ordinal| ordinal.parse::<u64>().is_ok())
+        })
+    };
+    let mut claims = history.all("/registry/core/persistentvolumeclaims/").map(|(_, claim)| claim);
+    let goes = claims.find(|claim| {
+        let owners = claim.tree()["metadata"]["ownerReferences"].as_array();
+        is_slots(claim) && owners.into_iter().flatten().any(|owner| owner["kind"] == "Pod")
+    });
+    goes.map(|claim| format!("{} stays when its slot goes, and a pod owns it", claim.name()))
+}
+
+fn own_pods<'h>(history: &'h History, set: &'h State) -> impl Iterator<Item = &'h Arc<State>> {
+    history.all("/registry/core/pods/").map(|(_, pod)| pod).filter(|pod| owner(pod) == Some(set.uid()))
+}
+
+/// Whether the set asks that pods which never became ready are replaced without a person.
+fn heals(set: &State) -> bool {
+    set.tree()["metadata"]["annotations"]["roadstead.dev/heal-rollout"] == "never-ready"
 }
 
 fn is_used(history: &History, claim: &State) -> bool {
@@ -113,7 +165,7 @@ fn wrong_set(history: &History, set: &State) -> Option<String> {
             }
         }
     }
-    let mine = history.all("/registry/core/pods/").filter(|(_, pod)| owner(pod) == Some(set.uid())).count();
+    let mine = own_pods(history, set).count();
     if mine as u64 != replicas {
         return Some(format!("it has {mine} pods, not {replicas}"));
     }
@@ -147,6 +199,7 @@ pub async fn come_right(
 }
 
 const IMAGE: &str = "/spec/template/spec/containers/0/image";
+const POD_IMAGE: &str = "/spec/containers/0/image";
 const PARTITION: &str = "/spec/updateStrategy/rollingUpdate/partition";
 
 /// What a person has to put right.
@@ -169,19 +222,23 @@ fn lacks_claims(history: &History, pod: &State) -> bool {
     })
 }
 
+fn is_broken(tree: &Value, image: &str) -> bool {
+    tree.pointer(image).is_some_and(|image| image == "missing:v1")
+}
+
 /// The steps that upstream's documentation asks of people: a broken template is corrected, a partition that keeps pods
-/// on a broken one is lifted, its pods are deleted; a stranger in a slot's place is removed, and so is an adopted pod
-/// without the set's volumes.
+/// on a broken one is lifted, its pods are deleted, unless their set heals by itself (L4); a stranger in a slot's place
+/// is removed, and so is an adopted pod without the set's volumes.
 fn repairs(history: &History) -> Repairs {
-    let is_broken = |tree: &Value, at: &str| tree.pointer(at).is_some_and(|image| image == "missing:v1");
     let mut repairs = Repairs::default();
     let mut held: Vec<&str> = Vec::new();
     for (_, pod) in history.all("/registry/core/pods/").filter(|(_, pod)| !pod.is_terminating()) {
         let labels = &pod.tree()["metadata"]["labels"];
         let is_stranger = labels["app"] == "nobody" || labels["stranger"] == "true";
-        let is_broken = is_broken(pod.tree(), "/spec/containers/0/image");
+        let is_broken = is_broken(pod.tree(), POD_IMAGE);
         held.extend(owner(pod).filter(|_| is_broken));
-        if is_stranger || is_broken || lacks_claims(history, pod) {
+        let is_healed = owner(pod).and_then(|uid| history.of_uid(uid)).is_some_and(|set| heals(set));
+        if is_stranger || is_broken && !is_healed || lacks_claims(history, pod) {
             repairs.pods.push((pod.name().to_owned(), Uid(pod.uid().to_owned())));
         }
     }
@@ -236,15 +293,15 @@ pub async fn stay_right(ground: &Arc<Ground>, world: &Arc<World>) {
     if let Some((_, what)) = wrong {
         ground.violated("L1", format!("everything was right and did not stay so: {what}"));
     }
-    let wanted: Vec<String> = {
+    let gone: BTreeSet<Uid> = {
         let court = ground.court();
-        court.history.all("/registry/core/pods/").map(|(_, pod)| pod.uid().to_owned()).collect()
+        let pods = court.history.of_kind("/registry/core/pods/", 0, u64::MAX);
+        let ever: BTreeSet<&str> = pods.map(|past| past.after.uid()).collect();
+        ever.into_iter().filter(|uid| court.history.of_uid(uid).is_none()).map(|uid| Uid(uid.to_owned())).collect()
     };
-    for machine in world.machines() {
-        for sandbox in machine.sandboxes() {
-            if !wanted.contains(&sandbox.pod.0) {
-                ground.violated("S25", format!("a sandbox of {} is left on {}", sandbox.name, machine.node));
-            }
+    for pod in gone {
+        for remains in world.remains(&pod).await {
+            ground.violated("S25", format!("{pod} is gone, and there is {remains}"));
         }
     }
 }

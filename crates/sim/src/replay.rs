@@ -183,3 +183,35 @@ impl Failure {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutants;
+
+    #[test]
+    fn a_failure_is_shortened_and_told_in_words_with_the_command_that_replays_it() {
+        let mutant = mutants::ALL.iter().find(|mutant| mutant.name == "next-pod-before-last-is-ready");
+        let scenario = Scenario { mutant: mutant.map(|mutant| mutant.name), ..Scenario::of(1) };
+        let failure = play_one(&scenario).1.expect("the mutant breaks a promise");
+        assert_eq!(failure.property, "S6");
+
+        let breaks = |left_out: &[usize]| run(&scenario.without(left_out), false).violation.map(|found| found.property);
+        assert_eq!(breaks(&failure.left_out), Some("S6"), "without the steps that are said not to be needed");
+        let kept = scenario.without(&failure.left_out).steps;
+        assert!(kept.len() < scenario.steps.len(), "nothing was left out");
+        for step in &kept {
+            let fewer: Vec<usize> = failure.left_out.iter().copied().chain([step.number]).collect();
+            assert_ne!(breaks(&fewer), Some("S6"), "{step} is not needed either");
+        }
+
+        let left_out: Vec<String> = failure.left_out.iter().map(ToString::to_string).collect();
+        let command = format!("cargo xtask sim --seed 1 --without {} --trace", left_out.join(","));
+        assert_eq!(failure.command(), command);
+        let text = failure.tell();
+        let first = "seed 1 breaks S6: pods are created, deleted and updated in order and within the budget\n";
+        assert!(text.starts_with(first), "{text}");
+        assert!(text.contains("VIOLATION S6: ") && text.ends_with(&format!("  replay: {command}\n")), "{text}");
+        assert!(kept.iter().all(|step| text.contains(&step.to_string())), "{text}");
+    }
+}

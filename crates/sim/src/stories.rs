@@ -16,7 +16,7 @@ pub struct Story {
 }
 
 /// All of them.
-pub const ALL: [Story; 22] = [
+pub const ALL: [Story; 23] = [
     Story {
         name: "foreground",
         what: "a Parallel set whose pods take long to stop is deleted in the foreground",
@@ -36,6 +36,11 @@ pub const ALL: [Story; 22] = [
         name: "unheard",
         what: "a deletion is not answered and not seen, and what is to be deleted changes meanwhile",
         acts: unheard,
+    },
+    Story {
+        name: "repeated",
+        what: "a deletion comes twice and only the refusal is heard, and what is to be deleted changes meanwhile",
+        acts: repeated,
     },
     Story {
         name: "same-name",
@@ -180,22 +185,30 @@ fn own_writes() -> Vec<(u64, Act)> {
 }
 
 fn unheard() -> Vec<(u64, Act)> {
+    misheard(Mishap::AnswerLost)
+}
+
+fn repeated() -> Vec<(u64, Act)> {
+    misheard(Mishap::Repeated)
+}
+
+fn misheard(mishap: Mishap) -> Vec<(u64, Act)> {
     let rolling = |partition| Strategy::Rolling { partition, unavailable_max: 0 };
-    let lost = Fault::Squall { part: controllers(), mishap: Mishap::AnswerLost, permille: 1000, millis: 2000 };
+    let misheard = Fault::Squall { part: controllers(), mishap, permille: 1000, millis: 2000 };
     vec![
         // The last pod has the second template, the others the first.
-        (0, Act::Create(SetSpec { strategy: rolling(2), ..set(3) })),
+        (0, Act::Create(SetSpec { strategy: rolling(2), grace_secs: 20, stubborn: true, ..set(3) })),
         (10, edit(Edit::Roll(2))),
         // A third, that nobody gets yet.
-        (20, edit(Edit::Strategy(rolling(3)))),
-        (21, edit(Edit::Roll(3))),
-        (25, Act::Fault(Fault::Stale { part: controllers(), resource: "pods", millis: 30_000 })),
-        // The last pod is deleted for it, and its controller hears nothing of that.
-        (26, Act::Fault(lost)),
-        (27, edit(Edit::Strategy(rolling(2)))),
+        (45, edit(Edit::Strategy(rolling(3)))),
+        (46, edit(Edit::Roll(3))),
+        (50, Act::Fault(Fault::Stale { part: controllers(), resource: "pods", millis: 30_000 })),
+        // The last pod is deleted for it and takes its time, and its controller does not hear that.
+        (51, Act::Fault(misheard)),
+        (52, edit(Edit::Strategy(rolling(2)))),
         // The second template is wanted, everywhere: the last pod would be the one that has it.
-        (30, edit(Edit::Roll(2))),
-        (31, edit(Edit::Strategy(rolling(0)))),
+        (55, edit(Edit::Roll(2))),
+        (56, edit(Edit::Strategy(rolling(0)))),
     ]
 }
 

@@ -105,11 +105,6 @@ impl World {
         Arc::new(Wire::new(&self.ground, process, user))
     }
 
-    /// The nodes.
-    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
-        self.machines.iter().map(|(machine, _)| machine)
-    }
-
     fn start_part(self: &Arc<Self>, name: &str) {
         if self.parts().contains_key(name) {
             return;

@@ -1,7 +1,7 @@
 //! Deployments, ReplicaSets and their neighbours against the real API server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use api::resources::*;
 use client::{Call, Hooked, Propagation};
@@ -87,16 +87,16 @@ async fn a_deployment_rolls_out_and_back_and_remembers_its_revisions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_whose_creation_was_not_answered_is_not_made_twice() {
     let lost = || Status::new(Reason::ServiceUnavailable, "connection reset by peer");
-    let (lists, created) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (created, is_asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let so_far = Arc::clone(&created);
     let caches = move |client| {
-        let lists = Arc::clone(&lists);
+        let (created, is_asked) = (Arc::clone(&so_far), Arc::clone(&is_asked));
         Hooked::before(client, move |call: &Call<'_>| match call.verb {
             "list" if *call.resource == PODS => {
-                lists.fetch_add(1, Ordering::SeqCst);
+                is_asked.fetch_or(created.load(Ordering::SeqCst) > 0, Ordering::SeqCst);
                 Ok(())
             }
-            // The first list fills the cache.
-            "watch" if *call.resource == PODS && lists.load(Ordering::SeqCst) < 2 => Err(lost()),
+            "watch" if *call.resource == PODS && !is_asked.load(Ordering::SeqCst) => Err(lost()),
             _ => Ok(()),
         })
     };

@@ -1,19 +1,62 @@
-//! S5: a claim goes only when the policy in force asks for it.
+//! S4: a claim has a volume of its own. S5: it goes only when the policy in force asks for it.
 
 use store_core::EventKind;
 
 use super::Found;
-use super::history::{History, State};
+use super::history::{History, Past, State};
 use crate::wire::{Call, Verb};
 
 const CLAIMS: &str = "/registry/core/persistentvolumeclaims/";
+const SETS: &str = "/registry/apps/statefulsets/";
+const POLICY: &str = "persistentVolumeClaimRetentionPolicy";
 
-/// A part deleted a claim.
-pub fn answered(call: &Call, history: &History, from: u64) -> Found {
-    let is_claim = call.resource.resource == "persistentvolumeclaims" && call.verb == Verb::Delete;
-    if !is_claim || call.part == "client" {
+/// A claim was written: nobody else may have its volume.
+pub fn committed(past: &Past, history: &History) -> Found {
+    if !past.key.starts_with(CLAIMS) || past.kind == EventKind::Deleted {
         return Found::new();
     }
+    let volume = &past.after.tree()["spec"]["volumeName"];
+    let others = history
+        .all(CLAIMS)
+        .filter(|(key, other)| **key != past.key && !volume.is_null() && other.tree()["spec"]["volumeName"] == *volume);
+    others.map(|(key, _)| ("S4", format!("{} and {key} have the same volume {volume}", past.key))).collect()
+}
+
+/// A part deleted a claim, or said with whom it goes.
+pub fn answered(call: &Call, history: &History, from: u64) -> Found {
+    if call.resource.resource != "persistentvolumeclaims" || call.part == "client" {
+        return Found::new();
+    }
+    match call.verb {
+        Verb::Delete => deleted(call, history, from),
+        Verb::Patch => given_to_a_pod(call, history, from),
+        _ => Found::new(),
+    }
+}
+
+/// A claim goes with its pod only if the set that has the pod says so, or said so once.
+fn given_to_a_pod(call: &Call, history: &History, from: u64) -> Found {
+    let key = format!("{CLAIMS}{}/{}", call.namespace, call.name);
+    let pods = |state: &State| -> Vec<String> {
+        let owners = state.tree()["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        let pods = owners.filter(|owner| owner["kind"] == "Pod");
+        pods.filter_map(|owner| owner["uid"].as_str().map(str::to_owned)).collect()
+    };
+    let mut found = Found::new();
+    for past in history.of_kind(CLAIMS, from, history.revision()).filter(|past| past.key == key) {
+        let before = past.before.as_deref().map(pods).unwrap_or_default();
+        for pod in pods(&past.after).into_iter().filter(|pod| !before.contains(pod)) {
+            let Some(set) = set_of(history, &pod, past.revision) else { continue };
+            let mut states = history.of_kind(SETS, 0, past.revision).filter(|state| state.after.uid() == set);
+            if !states.any(|state| state.after.tree()["spec"][POLICY]["whenScaled"] == "Delete") {
+                found.push(("S5", format!("{} is to go with a pod though whenScaled never said so", call.name)));
+            }
+        }
+    }
+    found
+}
+
+fn deleted(call: &Call, history: &History, from: u64) -> Found {
     let key = format!("{CLAIMS}{}/{}", call.namespace, call.name);
     let mut effects = history.of_kind(CLAIMS, from, history.revision()).filter(|past| past.key == key);
     let Some(effect) = effects.find(|past| past.kind == EventKind::Deleted || past.after.is_terminating()) else {
@@ -25,19 +68,14 @@ pub fn answered(call: &Call, history: &History, from: u64) -> Found {
     for owner in &owners {
         let uid = owner["uid"].as_str().unwrap_or_default();
         let (policy, set) = match owner["kind"].as_str() {
-            Some("StatefulSet") => ("whenDeleted", last_state(history, "/registry/apps/statefulsets/", uid, from)),
+            Some("StatefulSet") => ("whenDeleted", last_state(history, SETS, uid, from)),
             Some("Pod") => {
-                let pod = last_state(history, "/registry/core/pods/", uid, from);
-                let owners = pod.and_then(|pod| pod.tree()["metadata"]["ownerReferences"].as_array().cloned());
-                let set = owners.into_iter().flatten().find(|owner| owner["kind"] == "StatefulSet");
-                let set = set.and_then(|set| set["uid"].as_str().map(str::to_owned));
-                let set = set.and_then(|set| last_state(history, "/registry/apps/statefulsets/", &set, from));
-                ("whenScaled", set)
+                ("whenScaled", set_of(history, uid, from).and_then(|set| last_state(history, SETS, &set, from)))
             }
             _ => continue,
         };
         let Some(set) = set else { continue };
-        let wanted = &set.tree()["spec"]["persistentVolumeClaimRetentionPolicy"][policy];
+        let wanted = &set.tree()["spec"][POLICY][policy];
         if wanted != "Delete" {
             let what = format!("{} is deleted at {} though {policy} says {wanted}", call.name, effect.revision);
             found.push(("S5", what));
@@ -47,6 +85,14 @@ pub fn answered(call: &Call, history: &History, from: u64) -> Found {
         found.push(("S5", format!("{} is deleted by {} though nobody owns it", call.name, call.user)));
     }
     found
+}
+
+/// UID of the set that owned a pod at the end, up to a revision.
+fn set_of(history: &History, pod: &str, upto: u64) -> Option<String> {
+    let owners =
+        last_state(history, "/registry/core/pods/", pod, upto)?.tree()["metadata"]["ownerReferences"].as_array();
+    let set = owners.into_iter().flatten().find(|owner| owner["kind"] == "StatefulSet")?;
+    set["uid"].as_str().map(str::to_owned)
 }
 
 /// The last state of an object of a UID up to a revision, also after its end.

@@ -260,6 +260,10 @@ impl Identity {
                     let what = format!("{} is mounted on {other} and now on {node}", path.display());
                     found.push(("S4", what));
                 }
+                if other == node && *user != request.pod.0 {
+                    let what = format!("{} is mounted for {} while {user} still has it", path.display(), request.pod);
+                    found.push(("S2", what));
+                }
                 let (one, two) = (name_of(history, user), name_of(history, &request.pod.0));
                 if one.is_some() && two.is_some() && one != two {
                     found.push(("S4", format!("{} is used by {one:?} and now by {two:?}", path.display())));

@@ -115,6 +115,7 @@ impl Court {
             }
             found.extend(self.identity.committed(past));
             found.extend(self.identity.claim_gone(past, &self.history));
+            found.extend(claims::committed(past, &self.history));
             found.extend(writes::committed(past));
             found.extend(budgets::committed(past));
             found.extend(revisions::committed(past, &self.history));
