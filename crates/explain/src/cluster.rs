@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use controllers_core::stateful_set::{HEAL_ROLLOUT, HealRollout};
 use meta::Timestamp;
 use serde_json::Value;
+
+/// The namespace whose annotation [`HEAL_ROLLOUT`] tells the default of the cluster (docs/decisions/0016).
+pub const CLUSTER_NAMESPACE: &str = "kube-system";
 
 /// Which object: kind as in manifests, namespace (empty for those of the cluster) and name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -70,6 +74,13 @@ impl Cluster {
             .range(first.clone()..)
             .take_while(move |(found, _)| found.kind == first.kind && found.namespace == first.namespace)
             .map(|(_, object)| object)
+    }
+
+    /// Whether rollouts of sets that say nothing about it are healed, as the server tells; `Off` if it does not.
+    pub fn heal_rollout(&self) -> HealRollout {
+        let told = self.get(&Ref::new("Namespace", "", CLUSTER_NAMESPACE));
+        let word = told.and_then(|namespace| namespace["metadata"]["annotations"][HEAL_ROLLOUT].as_str());
+        word.and_then(|word| word.parse().ok()).unwrap_or_default()
     }
 
     /// The newest event about an object among those that `wanted` says yes to.

@@ -131,17 +131,17 @@ fn a_scale_down_keeps_claims_unless_the_policy_deletes_them() {
         &cluster,
         &edited(&cluster, |spec| spec["replicas"] = json!(2)),
         &expect![[r#"
-        statefulset/redis
-          spec.replicas: 3 → 2
-          pod redis-0  stays as it is
-          pod redis-1  stays as it is
-          pod redis-2  is deleted (spec.replicas)
-          claim data-redis-2 is DELETED with its data
-          in this order (a pod of this set took 2.0 s to be ready so far):
-             1. after 0 ms     delete redis-2
-             2. after 0 ms     DELETE claim data-redis-2
-          takes as long as the pods need to stop
-    "#]],
+            statefulset/redis
+              spec.replicas: 3 → 2
+              pod redis-0  stays as it is
+              pod redis-1  stays as it is
+              pod redis-2  is deleted (spec.replicas)
+              claim data-redis-2 is DELETED with its data (spec.replicas, spec.persistentVolumeClaimRetentionPolicy.whenScaled)
+              in this order (a pod of this set took 2.0 s to be ready so far):
+                 1. after 0 ms     delete redis-2
+                 2. after 0 ms     DELETE claim data-redis-2
+              takes as long as the pods need to stop
+        "#]],
     );
 }
 
@@ -201,20 +201,41 @@ fn a_parallel_set_with_room_for_two_replaces_two_at_once() {
     );
 }
 
-#[test]
-fn a_broken_pod_stands_in_the_way_of_the_corrected_template() {
-    let mut cluster = settled(&set());
+/// The last pod cannot have its image, and was never ready.
+fn break_pod(cluster: &mut Cluster) {
     let pod = cluster.get_mut(&Ref::new("Pod", "default", "redis-2")).expect("the pod");
+    pod["spec"]["nodeName"] = json!("n1");
     pod["status"] = json!({
         "phase": "Pending",
-        "conditions": [{"type": "PodReadyToStartContainers", "status": "True"}, {"type": "Ready", "status": "False"}],
+        "conditions": [
+            {"type": "PodReadyToStartContainers", "status": "True"},
+            {"type": "Ready", "status": "False"},
+            {"type": "roadstead.dev/EverReady", "status": "False"},
+        ],
         "containerStatuses": [{"name": "redis", "ready": false, "restartCount": 0, "image": "redis:nope",
             "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}],
     });
-    let after = edited(&cluster, |spec| spec["template"]["spec"]["containers"][0]["image"] = json!("redis:8"));
+}
+
+/// The settled cluster, whose last pod is broken and made of a template that nobody wants any more.
+fn with_a_broken_pod() -> Cluster {
+    let mut cluster = settled(&set());
+    break_pod(&mut cluster);
+    let pod = cluster.get_mut(&Ref::new("Pod", "default", "redis-2")).expect("the pod");
+    pod["metadata"]["labels"]["controller-revision-hash"] = json!("redis-broken");
+    cluster
+}
+
+fn with_image(cluster: &Cluster, image: &str) -> Value {
+    edited(cluster, |spec| spec["template"]["spec"]["containers"][0]["image"] = json!(image))
+}
+
+#[test]
+fn a_broken_pod_stands_in_the_way_of_the_corrected_template() {
+    let cluster = with_a_broken_pod();
     check(
         &cluster,
-        &after,
+        &with_image(&cluster, "redis:8"),
         &expect![[r#"
         statefulset/redis
           spec.template.spec.containers[redis].image: redis:7 → redis:8
@@ -225,6 +246,132 @@ fn a_broken_pod_stands_in_the_way_of_the_corrected_template() {
           then it waits: redis-2 is not ready
     "#]],
     );
+}
+
+#[test]
+fn a_broken_pod_is_healed_where_the_cluster_does_so_by_default() {
+    let mut cluster = with_a_broken_pod();
+    cluster.insert(json!({"kind": "Namespace", "metadata": {
+        "name": "kube-system", "annotations": {"roadstead.dev/heal-rollout": "never-ready"},
+    }}));
+    check(
+        &cluster,
+        &with_image(&cluster, "redis:8"),
+        &expect![[r#"
+        statefulset/redis
+          spec.template.spec.containers[redis].image: redis:7 → redis:8
+          pod redis-0  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          pod redis-1  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          pod redis-2  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 0 ms     delete redis-2  (not serving: redis-2)
+             2. after 0 ms     create redis-2  (not serving: redis-2)
+             3. after 2.0 s    delete redis-1  (not serving: redis-1)
+             4. after 2.0 s    create redis-1  (not serving: redis-1)
+             5. after 4.0 s    delete redis-0  (not serving: redis-0)
+             6. after 4.0 s    create redis-0  (not serving: redis-0)
+          takes about 6.0 s, and the time that pods need to stop
+    "#]],
+    );
+    let mut switched_off = with_image(&cluster, "redis:8");
+    switched_off["metadata"]["annotations"] = json!({"roadstead.dev/heal-rollout": "off"});
+    let forecast = forecast::forecast(&cluster, &switched_off, NOW.parse().expect("a time")).expect("a set");
+    assert_eq!(forecast.steps, [], "the set's own word counts");
+}
+
+#[test]
+fn the_annotation_that_has_a_pod_healed_is_a_cause() {
+    let cluster = with_a_broken_pod();
+    let mut after = edited(&cluster, |_| {});
+    after["metadata"]["annotations"] = json!({"roadstead.dev/heal-rollout": "never-ready"});
+    check(
+        &cluster,
+        &after,
+        &expect![[r#"
+        statefulset/redis
+          metadata.annotations.roadstead.dev/heal-rollout: (not set) → never-ready
+          pod redis-0  stays as it is
+          pod redis-1  stays as it is
+          pod redis-2  is made anew; its name and its volumes stay (metadata.annotations.roadstead.dev/heal-rollout)
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 0 ms     delete redis-2  (not serving: redis-2)
+             2. after 0 ms     create redis-2  (not serving: redis-2)
+          takes about 2.0 s, and the time that pods need to stop
+    "#]],
+    );
+}
+
+#[test]
+fn the_annotation_that_has_a_template_taken_back_is_a_cause() {
+    let mut asking = set();
+    asking["metadata"]["annotations"] = json!({"roadstead.dev/rollback-after": "5m"});
+    let now = NOW.parse().expect("a time");
+    let mut cluster = settled(&asking);
+    let mut broken = with_image(&cluster, "redis:nope");
+    broken["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = json!(2);
+    cluster = forecast::rehearse(&cluster, &broken, now).expect("a set");
+    break_pod(&mut cluster);
+    let after = edited(&cluster, |spec| spec["updateStrategy"]["rollingUpdate"]["partition"] = json!(0));
+    check(
+        &cluster,
+        &after,
+        &expect![[r#"
+        statefulset/redis
+          spec.updateStrategy.rollingUpdate.partition: 2 → 0
+          pod redis-0  stays as it is
+          pod redis-1  stays as it is
+          pod redis-2  is made anew; its name and its volumes stay (spec.updateStrategy.rollingUpdate.partition, metadata.annotations.roadstead.dev/rollback-after)
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 5 min    delete redis-2  (not serving: redis-2)
+             2. after 5 min    create redis-2  (not serving: redis-2)
+          takes about 5 min, and the time that pods need to stop
+    "#]],
+    );
+}
+
+#[test]
+fn labels_and_annotations_are_fields_that_touch_no_pod() {
+    let cluster = settled(&set());
+    let mut after = edited(&cluster, |_| {});
+    after["metadata"]["labels"] = json!({"team": "shop"});
+    after["metadata"]["annotations"] = json!({
+        "roadstead.dev/rollback-after": "5m", "kubectl.kubernetes.io/last-applied-configuration": "{}",
+    });
+    check(
+        &cluster,
+        &after,
+        &expect![[r#"
+        statefulset/redis
+          metadata.annotations.roadstead.dev/rollback-after: (not set) → 5m
+          metadata.labels.team: (not set) → shop
+          pod redis-0  stays as it is
+          pod redis-1  stays as it is
+          pod redis-2  stays as it is
+          no pod is touched
+    "#]],
+    );
+}
+
+#[test]
+fn the_fields_of_other_kinds_are_told_and_the_values_of_secrets_are_not() {
+    let fields = |before: Value, after: Value| {
+        forecast::changed_fields(&before, &after).iter().map(|field| format!("{field}\n")).collect::<String>()
+    };
+    let role = |verbs: Value| json!({"kind": "Role", "rules": [{"resources": ["pods"], "verbs": verbs}]});
+    expect![[r#"
+        rules: [{"resources":["pods"],"verbs":["get"]}] → [{"resources":["pods"],"verbs":["list"]}]
+    "#]]
+    .assert_eq(&fields(role(json!(["get"])), role(json!(["list"]))));
+    let secret =
+        |data: Value| json!({"kind": "Secret", "data": data, "status": {}, "metadata": {"resourceVersion": "1"}});
+    expect![[r#"
+        data.password: (not set) → ***
+    "#]]
+    .assert_eq(&fields(secret(Value::Null), secret(json!({"password": "b2xk"}))));
+    expect![[r#"
+        data.password: *** → ***
+    "#]]
+    .assert_eq(&fields(secret(json!({"password": "b2xk"})), secret(json!({"password": "bmV3"}))));
 }
 
 #[test]

@@ -89,6 +89,9 @@ situations! {
     a_broken_revision_is_in_the_way_of_the_good_one
     a_new_template_may_be_wrong
     healing_leaves_a_pod_alone_that_was_ready
+    healing_is_the_default_of_the_cluster
+    healing_is_switched_off_for_the_set
+    a_new_template_may_be_wrong_where_pods_are_healed
     the_service_does_not_exist
     the_name_of_the_set_is_too_long
     a_quota_is_used_up

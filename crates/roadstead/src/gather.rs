@@ -1,6 +1,7 @@
 //! Reads the objects that an explanation looks at.
 
 use anyhow::{Context, Result};
+use controllers_core::stateful_set::HealRollout;
 use explain::{Cluster, Ref};
 use futures::future::try_join_all;
 use kube::Client;
@@ -65,6 +66,18 @@ pub async fn everything(client: &Client, namespace: &str) -> Result<Cluster> {
         cluster.insert(object);
     }
     Ok(cluster)
+}
+
+/// Whether the server heals rollouts of sets that say nothing about it.
+///
+/// # Errors
+/// If the API does not answer.
+pub async fn heal_rollout(client: &Client) -> Result<HealRollout> {
+    let mut cluster = Cluster::default();
+    for namespace in list(client, "Namespace", "v1", "/api/v1/namespaces").await? {
+        cluster.insert(namespace);
+    }
+    Ok(cluster.heal_rollout())
 }
 
 /// The objects of a kind; none if the kind is not served.

@@ -22,7 +22,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // The helper of a pod must be single-threaded from its first instruction: it is told apart before anything else.
     container_runtime::helper_main();
-    match commands::run(cli::Cli::parse()) {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Not clap's 2, which is an answer of `plan` and `why`. Help and the version are no mistakes.
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    match commands::run(cli) {
         Ok(code) => code,
         Err(error) => {
             terminal::print_error(&error);

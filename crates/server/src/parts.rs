@@ -9,14 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::ApiServer;
-use client::Client;
+use client::{Client, Patch, WriteOptions};
 use container_runtime::LibcontainerRuntime;
 use controllers::Controllers;
+use controllers_core::stateful_set::{HEAL_ROLLOUT, HealRollout};
 use images::DiskImages;
 use informer::{Informers, SystemClock};
+use meta::{ObjectId, ResourceId};
 use node_agent::{NodeAgent, VirtualConfig, VirtualNodes};
 use pki::{Pki, PkiRequest, ServingNames};
 use pod_network::{NetlinkNetwork, PodNetwork};
+use serde_json::{Value, json};
 use store::{RedbConfig, RedbEngine, Store};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -36,6 +39,8 @@ const POD_API_PORT: u16 = 6443;
 const POD_GRACE: Duration = Duration::from_secs(110);
 /// Longest time for requests to finish.
 const REQUEST_GRACE: Duration = Duration::from_secs(2);
+/// The namespace whose annotations tell of the cluster.
+const CLUSTER_NAMESPACE: &str = "kube-system";
 /// How long an Event is kept.
 const EVENT_TTL: Duration = Duration::from_secs(3600);
 
@@ -106,6 +111,7 @@ impl Server {
             TcpListener::bind(gateway).await.map_err(|source| StartError::Listen { address: gateway, source })?;
         serve(&api, &front, pod_listener, tls);
         write_kubeconfig(&config, &pki, address)?;
+        tell_heal_rollout(&config, &api).await?;
 
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let informers = Informers::new(api.client("system:roadstead"), tasks.clone(), cancel.clone());
@@ -216,6 +222,23 @@ async fn start_api(cluster: &Cluster, pki: Arc<Pki>, store: Store) -> Result<Api
         limits: apiserver::Limits::default(),
     };
     ApiServer::start(config, store).await.map_err(StartError::part("API server"))
+}
+
+/// Tells whoever sees only the API whether sets that say nothing about it are healed (docs/decisions/0016).
+async fn tell_heal_rollout(config: &Config, api: &ApiServer) -> Result<(), StartError> {
+    let told = match config.heal_rollout {
+        HealRollout::Off => Value::Null,
+        HealRollout::NeverReady => config.heal_rollout.to_string().into(),
+    };
+    let client = api.client("system:roadstead");
+    let namespace = ObjectId::cluster(ResourceId::of("", "v1", "namespaces"), CLUSTER_NAMESPACE);
+    let found = client.get(&namespace).await.map_err(StartError::part("API server"))?;
+    if found.tree()["metadata"]["annotations"][HEAL_ROLLOUT] == told {
+        return Ok(());
+    }
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {HEAL_ROLLOUT: told}}}));
+    let written = client.patch(&namespace, None, patch, &WriteOptions::default()).await;
+    written.map(drop).map_err(StartError::part("API server"))
 }
 
 /// Answers the requests that come in at a listener, on the threads for requests.

@@ -10,6 +10,7 @@ mod healing;
 mod helm;
 mod kinds;
 mod kubectl;
+mod plan;
 mod policies;
 mod probes;
 mod redis;

@@ -4,6 +4,7 @@
 //! the time that this set's pods took so far, one that is deleted is gone at once, and one that is stuck now stays so.
 //! Start with [`forecast`].
 
+mod cause;
 mod change;
 mod rehearsal;
 mod words;
@@ -13,9 +14,10 @@ use meta::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use change::{FieldChange, changes};
+pub use change::{FieldChange, changed_fields};
 
 use crate::cluster::{Cluster, Ref, text};
+use cause::Causes;
 use rehearsal::Rehearsal;
 
 /// What a change of a StatefulSet does.
@@ -49,7 +51,7 @@ pub struct PodFate {
     pub pod: String,
     /// What becomes of it.
     pub fate: Fate,
-    /// The fields that cause it.
+    /// The fields that cause it: those that change, and those that ask for it all the time.
     pub because: Vec<String>,
 }
 
@@ -75,6 +77,8 @@ pub struct ClaimFate {
     pub claim: String,
     /// `Created`, or `Deleted`: its bytes are gone then.
     pub fate: Fate,
+    /// The fields that cause it, as with a pod.
+    pub because: Vec<String>,
 }
 
 /// One thing that happens.
@@ -129,11 +133,12 @@ pub fn forecast(
 ) -> Result<Forecast, controllers_core::stateful_set::ReadError> {
     let about = Ref::of(after);
     let before = cluster.get(&about);
-    let fields = before.map_or_else(Vec::new, |before| changes(&before["spec"], &after["spec"], "spec"));
+    let fields = before.map_or_else(Vec::new, |before| changed_fields(before, after));
     let ready_after = history(cluster, &about);
     let rehearsal = Rehearsal::begin(cluster, after, now, ready_after.unwrap_or(SignedDuration::from_secs(1)));
     let outcome = rehearsal.run()?;
     let timed = |at: Timestamp| ready_after.map(|_| millis(at.duration_since(now)));
+    let causes = Causes { fields: &fields, after, deleted: &outcome.deleted, is_rolled_back: outcome.is_rolled_back };
     let steps: Vec<Step> = outcome
         .steps
         .into_iter()
@@ -141,8 +146,8 @@ pub fn forecast(
         .collect();
     Ok(Forecast {
         set: about.to_string(),
-        pods: fates(cluster, &about, &outcome.pods, &steps, &fields),
-        claims: claim_fates(&steps),
+        pods: fates(cluster, &about, &outcome.pods, &steps, &causes),
+        claims: claim_fates(&steps, &causes),
         fields,
         steps,
         ready_after_ms: ready_after.map(millis),
@@ -186,7 +191,7 @@ fn readiness_time(pod: &Value) -> Option<SignedDuration> {
     Some(until.duration_since(from)).filter(|taken| !taken.is_negative())
 }
 
-fn fates(cluster: &Cluster, set: &Ref, after: &[String], steps: &[Step], fields: &[FieldChange]) -> Vec<PodFate> {
+fn fates(cluster: &Cluster, set: &Ref, after: &[String], steps: &[Step], causes: &Causes<'_>) -> Vec<PodFate> {
     let mut names: Vec<(i64, String)> = rehearsal::pods_of(cluster, set)
         .map(|(ordinal, pod)| (ordinal, text(pod, "/metadata/name").to_owned()))
         .collect();
@@ -203,27 +208,13 @@ fn fates(cluster: &Cluster, set: &Ref, after: &[String], steps: &[Step], fields:
                 (true, true) => Fate::Recreated,
                 (true, false) => Fate::Deleted,
             };
-            let because = causes(fate, fields);
+            let because = causes.of_pod(&pod, fate);
             PodFate { pod, fate, because }
         })
         .collect()
 }
 
-/// The changed fields that make a pod meet this fate.
-fn causes(fate: Fate, fields: &[FieldChange]) -> Vec<String> {
-    let wanted: &[&str] = match fate {
-        Fate::Nothing => return Vec::new(),
-        Fate::Recreated => &["spec.template", "spec.updateStrategy"],
-        Fate::Created | Fate::Deleted => &["spec.replicas", "spec.ordinals"],
-    };
-    fields
-        .iter()
-        .filter(|field| wanted.iter().any(|prefix| field.path.starts_with(prefix)))
-        .map(|field| field.path.clone())
-        .collect()
-}
-
-fn claim_fates(steps: &[Step]) -> Vec<ClaimFate> {
+fn claim_fates(steps: &[Step], causes: &Causes<'_>) -> Vec<ClaimFate> {
     steps
         .iter()
         .filter_map(|step| {
@@ -232,7 +223,7 @@ fn claim_fates(steps: &[Step]) -> Vec<ClaimFate> {
                 Happening::DeleteClaim => Fate::Deleted,
                 Happening::CreatePod | Happening::DeletePod => return None,
             };
-            Some(ClaimFate { claim: step.name.clone(), fate })
+            Some(ClaimFate { claim: step.name.clone(), fate, because: causes.of_claim(fate) })
         })
         .collect()
 }

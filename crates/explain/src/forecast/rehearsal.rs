@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use controllers_core::stateful_set::{Action, Plan, ReadError, SetFacts};
+use controllers_core::stateful_set::{Action, Plan, ReadError, SetFacts, Why};
 use controllers_core::words::Target;
 use jiff::SignedDuration;
 use meta::Timestamp;
@@ -21,6 +21,10 @@ pub(super) type Happened = (Timestamp, Happening, String, Vec<String>);
 /// What came out.
 pub(super) struct Outcome {
     pub(super) steps: Vec<Happened>,
+    /// Pods that were deleted, each with why.
+    pub(super) deleted: Vec<(String, Why)>,
+    /// The template went back to an earlier one.
+    pub(super) is_rolled_back: bool,
     pub(super) pods: Vec<String>,
     pub(super) end: End,
     pub(super) ended: Timestamp,
@@ -42,6 +46,8 @@ pub(super) struct Rehearsal {
     ready_after: SignedDuration,
     later: BTreeSet<(Timestamp, Later)>,
     steps: Vec<Happened>,
+    deleted: Vec<(String, Why)>,
+    is_rolled_back: bool,
     writes: u64,
 }
 
@@ -81,8 +87,17 @@ impl Rehearsal {
             changed["metadata"]["generation"] = json!(1);
         }
         copy.insert(changed);
-        let mut this =
-            Self { cluster: copy, set, now, ready_after, later: BTreeSet::new(), steps: Vec::new(), writes: 1 << 60 };
+        let mut this = Self {
+            cluster: copy,
+            set,
+            now,
+            ready_after,
+            later: BTreeSet::new(),
+            steps: Vec::new(),
+            deleted: Vec::new(),
+            is_rolled_back: false,
+            writes: 1 << 60,
+        };
         this.expect_of_present(cluster);
         this
     }
@@ -131,7 +146,8 @@ impl Rehearsal {
             }
         }
         let pods = pods_of(&self.cluster, &self.set).map(|(_, pod)| text(pod, "/metadata/name").to_owned()).collect();
-        Ok(Outcome { steps: self.steps, pods, end, ended: self.now, cluster: self.cluster })
+        let Self { steps, deleted, is_rolled_back, now: ended, cluster, .. } = self;
+        Ok(Outcome { steps, deleted, is_rolled_back, pods, end, ended, cluster })
     }
 
     fn obey(&mut self, set: &SetFacts, plan: &Plan) {
@@ -168,7 +184,8 @@ impl Rehearsal {
                 self.change("Pod", pod, patch);
             }
             Action::SetClaimOwners { claim, patch, .. } => self.change("PersistentVolumeClaim", claim, patch),
-            Action::DeletePod { pod, .. } => {
+            Action::DeletePod { pod, why, .. } => {
+                self.deleted.push((pod.name.clone(), *why));
                 let at = self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
                 self.change("Pod", pod, &json!({"metadata": {"deletionTimestamp": at}}));
                 self.later.retain(|(_, later)| *later != Later::Ready(pod.name.clone()));
@@ -184,6 +201,7 @@ impl Rehearsal {
 
     /// The template goes back: the patch replaces it as a whole.
     fn roll_back(&mut self, patch: &Value) {
+        self.is_rolled_back = true;
         let which = self.set.clone();
         let Some(set) = self.cluster.get_mut(&which) else { return };
         let mut template = patch["spec"]["template"].clone();

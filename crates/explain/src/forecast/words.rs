@@ -53,17 +53,21 @@ impl fmt::Display for Forecast {
                 Fate::Deleted => "is deleted",
             };
             write!(f, "  pod {:width$}  {fate}", pod.pod)?;
-            if pod.because.is_empty() { writeln!(f)? } else { writeln!(f, " ({})", pod.because.join(", "))? }
+            write_causes(f, &pod.because)?;
         }
         for claim in &self.claims {
-            match claim.fate {
-                Fate::Deleted => writeln!(f, "  claim {} is DELETED with its data", claim.claim)?,
-                _ => writeln!(f, "  claim {} is created", claim.claim)?,
-            }
+            let fate = if claim.fate == Fate::Deleted { "is DELETED with its data" } else { "is created" };
+            write!(f, "  claim {} {fate}", claim.claim)?;
+            write_causes(f, &claim.because)?;
         }
         self.write_steps(f)?;
         self.write_end(f)
     }
+}
+
+/// Ends a line with what causes it.
+fn write_causes(f: &mut fmt::Formatter<'_>, because: &[String]) -> fmt::Result {
+    if because.is_empty() { writeln!(f) } else { writeln!(f, " ({})", because.join(", ")) }
 }
 
 impl Forecast {

@@ -1,7 +1,8 @@
 //! StatefulSets: the planner says what waits.
 
 use controllers_core::stateful_set::{
-    Action, Fact, HEAL_ROLLOUT, Ordinal, Plan, PodManagement, REVISION_LABEL, SetFacts, UpdateStrategy, View, plan,
+    Action, Fact, HEAL_ROLLOUT, HealRollout, Ordinal, Plan, PodManagement, REVISION_LABEL, SetFacts, UpdateStrategy,
+    View, plan,
 };
 use serde_json::Value;
 
@@ -45,7 +46,8 @@ pub(crate) fn planned(cluster: &Cluster, set: &SetFacts, now: meta::Timestamp) -
     let revisions: Vec<_> = cluster.list("ControllerRevision", namespace).filter_map(typed).collect();
     let service = Ref::new("Service", namespace, &set.service_name);
     let service_exists = set.service_name.is_empty() || cluster.get(&service).is_some();
-    plan(&View::of(set, &pods, &claims, &revisions, service_exists), now)
+    let view = View::of(set, &pods, &claims, &revisions, service_exists);
+    plan(&view.with_heal_rollout(cluster.heal_rollout()), now)
 }
 
 fn typed<T: serde::de::DeserializeOwned>(object: &Value) -> Option<T> {
@@ -158,32 +160,55 @@ fn not_ready(trail: &mut Trail<'_>, set: &SetFacts, plan: &Plan, ordinal: Ordina
     let in_the_way = revision.is_some_and(|revision| revision != *wanted && !revision.is_empty())
         && set.pod_management == PodManagement::OrderedReady
         && takes_update(set, ordinal);
-    let name = set.pod_name(ordinal);
-    let renew = format!("`{}`", kubectl(&set.namespace, &format!("delete pod {name}")));
-    let heal = kubectl(&set.namespace, &format!("annotate statefulset {} {HEAL_ROLLOUT}=never-ready", set.name));
-    let heal = would_heal(trail, set, &pod).then(|| format!("`{heal}`"));
+    let renew = format!("`{}`", kubectl(&set.namespace, &format!("delete pod {}", pod.name)));
+    let healing = Healing::of(trail, set, &pod);
     if in_the_way {
         if let Some(link) = trail.chain.iter_mut().find(|link| link.about == pod) {
             link.says =
                 format!("{}; it runs an old template, and an ordered update waits for it all the same", link.says);
         }
         verdict = Verdict::stuck([format!("have it made anew from the new template; its volumes stay: {renew}")]);
-        let heal = heal.map(|heal| format!("let Roadstead do so whenever a pod was never ready: {heal}"));
-        verdict.next.extend(heal);
+        if let Healing::WouldHelp(heal) = healing {
+            verdict.next.push(format!("let Roadstead do so whenever a pod was never ready: {heal}"));
+        }
     } else if verdict.is_stuck() && is_updating_in_order(set, plan) {
         let undo = kubectl(&set.namespace, &format!("rollout undo statefulset {}", set.name));
-        let follow = heal.unwrap_or(renew);
-        let advice = "if the new template is wrong: correct it or go back";
-        verdict.next.push(format!("{advice} (`{undo}`), and have this pod follow it ({follow})"));
+        let follow = match healing {
+            Healing::Happens => "this pod follows it by itself".to_owned(),
+            Healing::WouldHelp(heal) => format!("have this pod follow it ({heal})"),
+            Healing::NotOfThis => format!("have this pod follow it ({renew})"),
+        };
+        verdict.next.push(format!("if the new template is wrong: correct it or go back (`{undo}`), and {follow}"));
     }
     verdict
 }
 
-/// True if the annotation is not there and would have the pod made anew: it was never ready.
-fn would_heal(trail: &Trail<'_>, set: &SetFacts, pod: &Ref) -> bool {
-    let is_asked = set.annotations.get(HEAL_ROLLOUT).is_some_and(|value| value == "never-ready");
-    let found = trail.cluster.get(pod).and_then(|pod| condition(pod, meta::EVER_READY_CONDITION));
-    !is_asked && found.is_some_and(|found| found["status"] == "False")
+/// Whether a pod is replaced by itself once its template is no longer wanted.
+enum Healing {
+    /// It is: it was never ready, and the set or the cluster asks for it.
+    Happens,
+    /// It was never ready, and this command would ask for it.
+    WouldHelp(String),
+    /// It may have been ready.
+    NotOfThis,
+}
+
+impl Healing {
+    fn of(trail: &Trail<'_>, set: &SetFacts, pod: &Ref) -> Self {
+        let found = trail.cluster.get(pod).and_then(|pod| condition(pod, meta::EVER_READY_CONDITION));
+        if !found.is_some_and(|found| found["status"] == "False") {
+            return Self::NotOfThis;
+        }
+        let said = set.annotations.get(HEAL_ROLLOUT);
+        match said.and_then(|word| word.parse().ok()).unwrap_or_else(|| trail.cluster.heal_rollout()) {
+            HealRollout::NeverReady => Self::Happens,
+            HealRollout::Off => {
+                let overwrite = if said.is_some() { " --overwrite" } else { "" };
+                let annotate = format!("annotate statefulset {} {HEAL_ROLLOUT}=never-ready{overwrite}", set.name);
+                Self::WouldHelp(format!("`{}`", kubectl(&set.namespace, &annotate)))
+            }
+        }
+    }
 }
 
 fn is_updating_in_order(set: &SetFacts, plan: &Plan) -> bool {

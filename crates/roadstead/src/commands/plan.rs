@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use explain::forecast::{FieldChange, Forecast, changes, forecast};
+use explain::forecast::{FieldChange, Forecast, changed_fields, forecast};
 use explain::{Cluster, Ref};
 use kube::Client;
 use serde_json::{Value, json};
@@ -81,14 +81,7 @@ async fn clusters_of(client: &Client, all: &[Applied]) -> Result<BTreeMap<String
 
 fn plan(clusters: &BTreeMap<String, Cluster>, one: &Applied, all: &[Applied]) -> Result<Planned> {
     let kind = one.object["kind"].as_str().unwrap_or_default();
-    let mut fields = Vec::new();
-    if let Some(before) = &one.before {
-        for part in ["metadata/labels", "metadata/annotations", "spec", "data", "stringData", "type"] {
-            let at = |object: &Value| object.pointer(&format!("/{part}")).cloned().unwrap_or(Value::Null);
-            fields.extend(changes(&at(before), &at(&one.object), &part.replace('/', ".")));
-        }
-        fields.retain(|field| !field.path.starts_with("metadata.annotations.kubectl.kubernetes.io/"));
-    }
+    let fields = one.before.as_ref().map_or_else(Vec::new, |before| changed_fields(before, &one.object));
     let forecast = if kind == "StatefulSet" { Some(forecast_of(clusters, one, all)?) } else { None };
     let note = note(kind, one, &fields);
     // An annotation of ours alone is no change that anybody would call one.
@@ -137,6 +130,7 @@ fn print_one(one: &Planned) {
         Outcome::Unchanged => "stays as it is",
     };
     println!("{} {verb}", one.title);
+    // The forecast tells the fields itself.
     if let Some(forecast) = one.forecast.as_ref().filter(|_| one.outcome != Outcome::Unchanged) {
         let text = forecast.to_string();
         text.lines().skip(1).for_each(|line| println!("{line}"));

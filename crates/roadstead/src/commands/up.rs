@@ -14,6 +14,7 @@ use kube::Client;
 
 use crate::apply::{Applied, Applier};
 use crate::cli::UpArgs;
+use crate::gather;
 use crate::instance::Instance;
 use crate::manifest;
 use crate::progress::{self, World};
@@ -45,6 +46,7 @@ pub async fn run(args: &UpArgs) -> Result<ExitCode> {
     }
     let client = super::connect(&instance).await?;
     let mut world = World::default();
+    world.heal_rollout = gather::heal_rollout(&client).await?;
     let mut applier = Applier::new(client.clone(), &args.namespace);
     for manifest in &manifests {
         let applied = applier.apply(manifest).await?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use controllers_core::stateful_set::{Fact, Ordinal, SetFacts, Step, View, Wait, plan};
+use controllers_core::stateful_set::{Fact, HealRollout, Ordinal, SetFacts, Step, View, Wait, plan};
 use explain::Ref;
 use images::Transfer;
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -22,6 +22,8 @@ pub struct World {
     pub awaited_sets: Vec<Key>,
     /// Pods that were applied without a set.
     pub awaited_pods: Vec<Key>,
+    /// Whether the server heals rollouts of sets that say nothing about it.
+    pub heal_rollout: HealRollout,
     /// Images on their way to this machine.
     pub transfers: Vec<Transfer>,
     sets: BTreeMap<Key, SetFacts>,
@@ -87,7 +89,7 @@ impl World {
         let claims = in_namespace(&self.claims, &set.namespace);
         let revisions = in_namespace(&self.revisions, &set.namespace);
         // Whether its Service exists changes notes only, and `up` has already said so.
-        let view = View::of(set, pods, claims, revisions, true);
+        let view = View::of(set, pods, claims, revisions, true).with_heal_rollout(self.heal_rollout);
         let waits = plan(&view, now).waits;
         let present: BTreeSet<Ordinal> = view.pods.iter().filter_map(|pod| pod.ordinal).collect();
         let slots: BTreeSet<Ordinal> = (set.start..set.end()).map(Ordinal).collect();
@@ -128,6 +130,8 @@ impl World {
             (Step::Update(_), Fact::Terminating(of)) if *of == ordinal => {
                 line.done = false;
                 line.doing = "stopping for its update".to_owned();
+                // Whatever was wrong with it goes with it.
+                line.stuck = None;
             }
             (step, on) => {
                 line.done = false;
@@ -340,6 +344,26 @@ mod tests {
                 - redis-2: waits for its creation: redis-0 is not ready
             "#]],
         );
+    }
+
+    #[test]
+    fn a_broken_pod_that_the_server_heals_is_no_verdict() {
+        let set = set(&json!({"replicas": 1}));
+        let mut world = World { awaited_sets: vec![("default".into(), "redis".into())], ..World::default() };
+        world.take(Seen::Set(Box::new(set), true)).expect("the set is read");
+        let status = json!({
+            "phase": "Pending",
+            "conditions": [{"type": meta::EVER_READY_CONDITION, "status": "False"}],
+            "containerStatuses": [{
+                "name": "redis", "image": "redis:nope", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}},
+            }],
+        });
+        world.take(Seen::Pod(Box::new(pod("redis-0", &status, "redis-old")), true)).expect("the pod is taken");
+        assert!(world.report(Timestamp::UNIX_EPOCH)[0].stuck.is_some(), "upstream leaves it in the way");
+        world.heal_rollout = HealRollout::NeverReady;
+        let lines = world.report(Timestamp::UNIX_EPOCH);
+        assert_eq!((lines[0].doing.as_str(), &lines[0].stuck), ("stopping for its update", &None));
     }
 
     #[test]
