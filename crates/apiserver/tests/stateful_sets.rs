@@ -84,6 +84,8 @@ async fn bad_sets_are_refused_with_upstreams_answers_and_change_nothing() {
     //
     let table = include_str!("bad_sets.txt");
     let server = furnished().await;
+    let counted = json!({"status": {"collisionCount": 2}});
+    assert_eq!(server.patch(&format!("{SETS}/web/status"), "merge-patch+json", &counted).await.status, 200);
     let uid = server.get(&format!("{SETS}/web")).await.json()["metadata"]["uid"].as_str().unwrap().to_owned();
     let mut answers = String::new();
     for line in table.lines().filter(|line| !line.starts_with("  ")) {

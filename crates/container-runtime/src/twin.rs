@@ -338,6 +338,40 @@ mod tests {
         assert_eq!((exit.code, before.elapsed().as_secs()), (0, 3605));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_program_runs_when_its_start_delay_is_over_and_not_before() {
+        let life = Life { start_after: Duration::from_secs(3600), ..Life::default() };
+        let runtime = VirtualRuntime::new(Script { life: Arc::new(move |_, _| life.clone()), ..Script::default() });
+        let starting = tokio::spawn({
+            let runtime = runtime.clone();
+            async move { start(&runtime, "slow").await }
+        });
+        let state = async || runtime.list().await.unwrap()[0].containers[0].state.clone();
+        tokio::time::advance(Duration::ZERO).await;
+        tokio::time::advance(Duration::from_secs(3599)).await;
+        assert_eq!(state().await, ContainerState::Created);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        starting.await.unwrap();
+        assert!(matches!(state().await, ContainerState::Running { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_cannot_be_started_ends_its_container_with_the_reason() {
+        let why = "no such program".to_owned();
+        let life = Life { start_after: Duration::from_secs(2), start_failure: Some(why.clone()), ..Life::default() };
+        let runtime = VirtualRuntime::new(Script { life: Arc::new(move |_, _| life.clone()), ..Script::default() });
+        let mut events = runtime.subscribe();
+        let (pod, id) = (Uid("p".to_owned()), ContainerId("broken".to_owned()));
+        runtime.run_sandbox(SandboxSpec { pod: pod.clone(), ..SandboxSpec::default() }).await.unwrap();
+        runtime.create_container(&pod, container("broken")).await.unwrap();
+        let before = tokio::time::Instant::now();
+        let refused = runtime.start_container(&pod, &id).await;
+        assert!(matches!(&refused, Err(RuntimeError::Start { why: told }) if *told == why), "{refused:?}");
+        assert_eq!(before.elapsed(), Duration::from_secs(2), "the delay comes first");
+        let Some(RuntimeEvent::ContainerExited { exit, .. }) = events.recv().await else { panic!("it ends") };
+        assert_eq!((exit.code, exit.reason, exit.started_at), (128, ExitReason::StartError, None));
+    }
+
     #[tokio::test]
     async fn a_lost_sandbox_ends_its_containers_and_can_come_back() {
         let runtime = VirtualRuntime::new(Script::default());

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use api::resources;
 use client::{Call, Client, Collection, DeleteOptions, Hooked, LogRequest, NodeStreams, Patch, WriteOptions};
-use informer::{Cached, Informer, Informers, SystemClock};
-use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, Pod};
+use informer::{Cached, Clock, Informer, Informers, ManualClock, SystemClock};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Node, PersistentVolume, Pod};
 use meta::{ObjectId, Reason, ResourceId, Status, Uid};
 use node_agent::{VIRTUAL, VirtualConfig, VirtualNodes};
 use serde_json::{Value, json};
@@ -44,8 +45,23 @@ impl Bed {
         Self::start_with(None, |client| client).await
     }
 
+    /// Time stands still on its nodes until the clock is moved. The waits of the runtime below them are real.
+    async fn start_at(clock: &ManualClock) -> Self {
+        let bed = Self::start_whole(Arc::new(clock.clone()), None, |client| client).await;
+        bed.node("v", "true", json!({})).await;
+        bed
+    }
+
     /// The agent asks through a client made of the server's, and runs crowds of pods there.
     async fn start_with(crowds: Option<Handle>, wrap: impl FnOnce(Arc<dyn Client>) -> Arc<dyn Client>) -> Self {
+        Self::start_whole(Arc::new(SystemClock), crowds, wrap).await
+    }
+
+    async fn start_whole(
+        clock: Arc<dyn Clock>,
+        crowds: Option<Handle>,
+        wrap: impl FnOnce(Arc<dyn Client>) -> Arc<dyn Client>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = common::server(&folder).await;
         let cancel = CancellationToken::new();
@@ -62,7 +78,7 @@ impl Bed {
             crowds,
         };
         let client = wrap(server.client("system:node:virtual"));
-        let agent = VirtualNodes::start(config, client, &informers, Arc::new(SystemClock), &cancel);
+        let agent = VirtualNodes::start(config, client, &informers, clock, &cancel);
         Self {
             client: server.client("admin"),
             nodes: informers.of(),
@@ -93,6 +109,16 @@ impl Bed {
 
     /// A pod that is bound already, with a script.
     async fn pod(&self, name: &str, node: &str, notes: Value) {
+        self.pod_of(name, node, notes, &["c"], json!({})).await;
+    }
+
+    /// As [`Bed::pod`], with these containers; each has the same probes.
+    async fn pod_of(&self, name: &str, node: &str, notes: Value, containers: &[&str], probes: Value) {
+        let container = |name: &&str| {
+            let mut container = json!({"name": name, "image": "example.com/none:1"});
+            container.as_object_mut().unwrap().extend(probes.as_object().unwrap().clone());
+            container
+        };
         self.create(
             resources::PODS,
             json!({
@@ -100,11 +126,23 @@ impl Bed {
                 "metadata": {"name": name, "namespace": "default", "annotations": notes},
                 "spec": {
                     "nodeName": node, "automountServiceAccountToken": false, "restartPolicy": "Never",
-                    "containers": [{"name": "c", "image": "example.com/none:1"}],
+                    "containers": containers.iter().map(container).collect::<Vec<_>>(),
                 },
             }),
         )
         .await;
+    }
+
+    async fn until_event(&self, text: &str) {
+        until(&self.events, text, |events| {
+            events.iter().any(|event| event.message.as_deref().is_some_and(|message| message.contains(text)))
+        })
+        .await;
+    }
+
+    /// The pod `p`, as the informer has it now.
+    fn p(&self) -> Arc<Cached<Pod>> {
+        self.pods.get("default", "p").unwrap()
     }
 
     async fn until_pod(&self, name: &str, what: &str, seen: impl Fn(&Pod) -> bool) {
@@ -116,6 +154,32 @@ impl Bed {
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True")
+}
+
+/// What the status says of a container.
+fn container<'p>(pod: &'p Pod, name: &str) -> Option<&'p ContainerStatus> {
+    pod.status.as_ref()?.container_statuses.iter().flatten().find(|one| one.name == name)
+}
+
+fn runs(pod: &Pod, name: &str) -> bool {
+    container(pod, name).is_some_and(|one| one.state.as_ref().is_some_and(|state| state.running.is_some()))
+}
+
+fn container_is_ready(pod: &Pod, name: &str) -> bool {
+    container(pod, name).is_some_and(|one| one.ready)
+}
+
+/// A probe that asks once a second and believes every answer. Nobody is there to answer but the script.
+fn probe() -> Value {
+    json!({"exec": {"command": ["true"]}, "periodSeconds": 1, "failureThreshold": 1})
+}
+
+fn a_clock() -> ManualClock {
+    ManualClock::at("2026-11-21T07:00:00Z".parse().unwrap())
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
 }
 
 fn address(pod: &Pod) -> Option<IpAddr> {
@@ -159,6 +223,114 @@ async fn pods_on_a_node_with_the_annotation_live_by_their_scripts() {
         waits(pod).is_some_and(|(reason, _)| reason == "ErrImagePull" || reason == "ImagePullBackOff")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_is_not_ready_before_its_readiness_delay_is_over() {
+    let clock = a_clock();
+    let bed = Bed::start_at(&clock).await;
+    let notes = json!({"roadstead.dev/ready-delay": "1h", "roadstead.dev/ready-delay.quick": "10s"});
+    bed.pod_of("p", "v", notes, &["quick", "slow"], json!({})).await;
+    bed.until_pod("p", "both run", |pod| runs(pod, "quick") && runs(pod, "slow")).await;
+    assert!(!container_is_ready(&bed.p(), "quick"), "its ten seconds have not begun to pass");
+
+    // What is ready is decided for both at once: the status that says so of the one says what it is of the other.
+    clock.advance(secs(3599));
+    bed.until_pod("p", "the quick one is ready", |pod| container_is_ready(pod, "quick")).await;
+    assert!(!container_is_ready(&bed.p(), "slow") && !is_ready(&bed.p()), "a second is left");
+    clock.advance(secs(1));
+    bed.until_pod("p", "the pod is ready", |pod| container_is_ready(pod, "slow") && is_ready(pod)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_runs_only_after_its_start_delay_and_ends_only_after_its_stop_delay() {
+    // The runtime waits in real time: what took less was not waited for.
+    const DELAY: Duration = Duration::from_millis(500);
+    let bed = Bed::start().await;
+    bed.node("v", "true", json!({})).await;
+    bed.pod("before", "v", json!({})).await;
+    bed.until_pod("before", "the node runs pods", is_ready).await;
+    let notes = json!({"roadstead.dev/start-delay": "500ms", "roadstead.dev/stop-delay": "500ms"});
+    let created = Instant::now();
+    bed.pod("p", "v", notes).await;
+    bed.until_pod("p", "it runs", |pod| runs(pod, "c")).await;
+    assert!(created.elapsed() >= DELAY, "it ran after {:?}", created.elapsed());
+
+    let id = ObjectId::namespaced(resources::PODS, "default", "p");
+    let deleted = Instant::now();
+    bed.client.delete(&id, &DeleteOptions::default()).await.unwrap();
+    until(&bed.pods, "it is gone", |pods| pods.iter().all(|pod| pod.metadata.name.as_deref() != Some("p"))).await;
+    assert!(deleted.elapsed() >= DELAY, "it was gone after {:?}", deleted.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_cannot_be_started_fails_its_container_and_says_why() {
+    let bed = Bed::start().await;
+    bed.node("v", "true", json!({})).await;
+    bed.pod_of("p", "v", json!({"roadstead.dev/fail.broken": "start"}), &["whole", "broken"], json!({})).await;
+    bed.until_pod("p", "one runs, the other could not be started", |pod| {
+        let states = container(pod, "broken").and_then(|one| one.state.as_ref()?.terminated.clone());
+        runs(pod, "whole")
+            && states.is_some_and(|ended| {
+                ended.exit_code == 128
+                    && ended.reason.as_deref() == Some("StartError")
+                    && ended.message.as_deref().is_some_and(|text| text.contains("annotation roadstead.dev/fail"))
+            })
+    })
+    .await;
+    bed.until_event("as the pod's annotation roadstead.dev/fail says").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_readiness_probe_finds_what_the_script_says_for_the_age_of_the_container() {
+    let clock = a_clock();
+    let bed = Bed::start_at(&clock).await;
+    let notes = json!({
+        "roadstead.dev/readiness-probe.late": "fail for 10s",
+        "roadstead.dev/readiness-probe.short": "fail after 10s",
+        "roadstead.dev/readiness-probe.never": "fail",
+    });
+    bed.pod_of("p", "v", notes, &["late", "never", "short"], json!({"readinessProbe": probe()})).await;
+    let ready = |pod: &Pod| ["late", "never", "short"].map(|name| container_is_ready(pod, name));
+    bed.until_pod("p", "the one that will fail is ready", |pod| ready(pod) == [false, false, true]).await;
+    clock.advance(secs(10));
+    bed.until_pod("p", "the late one is ready in its place", |pod| ready(pod) == [true, false, false]).await;
+    bed.until_event("Readiness probe failed: as the pod's annotations say").await;
+    assert!(!is_ready(&bed.p()), "one never is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_startup_probe_that_the_script_fails_keeps_the_container_from_being_started() {
+    let clock = a_clock();
+    let bed = Bed::start_at(&clock).await;
+    let mut patient = probe();
+    patient["failureThreshold"] = json!(60);
+    let notes = json!({"roadstead.dev/startup-probe.late": "fail for 10s"});
+    bed.pod_of("p", "v", notes, &["late", "plain"], json!({"startupProbe": patient})).await;
+    let started = |pod: &Pod| ["late", "plain"].map(|name| container(pod, name).and_then(|one| one.started));
+    bed.until_pod("p", "only the one without a script is started", |pod| {
+        runs(pod, "late") && started(pod) == [Some(false), Some(true)]
+    })
+    .await;
+    assert!(!is_ready(&bed.p()));
+    clock.advance(secs(10));
+    bed.until_pod("p", "both are started", |pod| started(pod) == [Some(true); 2] && is_ready(pod)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_liveness_probe_that_the_script_fails_has_the_container_killed() {
+    let clock = a_clock();
+    let bed = Bed::start_at(&clock).await;
+    let notes = json!({"roadstead.dev/liveness-probe.sick": "fail after 10s"});
+    bed.pod_of("p", "v", notes, &["sick", "well"], json!({"livenessProbe": probe()})).await;
+    bed.until_pod("p", "both run", |pod| is_ready(pod) && runs(pod, "sick")).await;
+    clock.advance(secs(10));
+    bed.until_pod("p", "the sick one has ended, the other runs on", |pod| {
+        let ended = container(pod, "sick").and_then(|one| one.state.as_ref()?.terminated.clone());
+        ended.is_some() && runs(pod, "well")
+    })
+    .await;
+    bed.until_event("Liveness probe failed: as the pod's annotations say").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -313,9 +485,6 @@ async fn annotations_that_cannot_be_obeyed_are_told() {
     bed.node("machine", "true", json!({})).await;
     bed.node("odd", "yes", json!({})).await;
     for text in ["node \"machine\" is this machine", "\"yes\": must be \"true\" or absent"] {
-        until(&bed.events, text, |events| {
-            events.iter().any(|event| event.message.as_deref().is_some_and(|message| message.contains(text)))
-        })
-        .await;
+        bed.until_event(text).await;
     }
 }

@@ -160,6 +160,11 @@ pub(super) fn validate_spec(spec: &Value, path: &Path<'_>, errors: &mut Errors) 
     for key in ["dataSource", "dataSourceRef"] {
         validate_source(spec, key, path, errors);
     }
+    validate_sources_together(spec, path, errors);
+    let attributes = text(spec, "volumeAttributesClassName");
+    if !attributes.is_empty() {
+        errors.invalid_each(&path.child("volumeAttributesClassName"), attributes, names::dns_subdomain(attributes));
+    }
 }
 
 fn validate_requests(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
@@ -185,12 +190,36 @@ fn validate_source(spec: &Value, key: &str, path: &Path<'_>, errors: &mut Errors
             errors.required(&path.child(part), "");
         }
     }
-    if text(source, "apiGroup").is_empty() && !matches!(text(source, "kind"), "" | "PersistentVolumeClaim") {
+    let group = text(source, "apiGroup");
+    if group.is_empty() && text(source, "kind") != "PersistentVolumeClaim" {
         errors.invalid_text(
             &path,
             text(source, "kind"),
             "must be 'PersistentVolumeClaim' when referencing the default apiGroup",
         );
+    }
+    if !group.is_empty() {
+        errors.invalid_each(&path.child("apiGroup"), group, names::dns_subdomain(group));
+    }
+    let namespace = text(source, "namespace");
+    if !namespace.is_empty() {
+        errors.invalid_each(&path.child("namespace"), namespace, names::dns_label(namespace));
+    }
+}
+
+/// The two ways to name a source say the same; only the newer one can name another namespace.
+fn validate_sources_together(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
+    let (old, new) = (member(spec, "dataSource"), member(spec, "dataSourceRef"));
+    if old.is_null() || new.is_null() {
+        return;
+    }
+    // Upstream prints the value of these two as an empty structure.
+    if !text(new, "namespace").is_empty() {
+        errors.invalid_shown(path, "{}", "may not be specified when dataSourceRef.namespace is specified");
+    } else if member(old, "apiGroup") != member(new, "apiGroup")
+        || ["kind", "name"].iter().any(|part| text(old, part) != text(new, part))
+    {
+        errors.invalid_shown(path, "{}", "must match dataSourceRef");
     }
 }
 

@@ -195,17 +195,18 @@ pub fn yaml(text: &str) -> Value {
     decode_untyped(text.as_bytes(), Media::Yaml).unwrap()
 }
 
-/// Code, reason and each cause with its field; the message where there are no causes.
+/// Code, reason and message; below them each cause with its field, and with its text where the message lacks it.
 pub fn said(answer: &Answer) -> String {
     let status = answer.json();
-    let head = format!("  {} {}", answer.status.as_u16(), status["reason"].as_str().unwrap_or("-"));
-    let causes = status["details"]["causes"].as_array().cloned().unwrap_or_default();
-    if causes.is_empty() {
-        return format!("{head} {}\n", status["message"].as_str().unwrap_or("accepted"));
+    let word = |tree: &Value, key: &str| tree[key].as_str().unwrap_or("-").to_owned();
+    let message = status["message"].as_str().unwrap_or("accepted");
+    // A message may have lines of its own; in a table what is not indented is a question.
+    let lines = message.replace('\n', "\n    ");
+    let mut text = format!("  {} {} {lines}\n", answer.status.as_u16(), word(&status, "reason"));
+    for cause in status["details"]["causes"].as_array().into_iter().flatten() {
+        let told = format!("{}: {}", word(cause, "field"), word(cause, "message"));
+        let shown = if message.contains(&told) { word(cause, "field") } else { told };
+        text.push_str(&format!("    {} {shown}\n", word(cause, "reason")));
     }
-    let line = |cause: &Value| {
-        let word = |key: &str| cause[key].as_str().unwrap_or("-").to_owned();
-        format!("{head} {} {}: {}\n", word("reason"), word("field"), word("message"))
-    };
-    causes.iter().map(line).collect()
+    text
 }
