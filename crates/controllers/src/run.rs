@@ -104,7 +104,11 @@ async fn one_look<C: Controller>(controller: &C, memories: &Memories<C>, key: C:
     let outcome = if controller.settle(&key, &mut memory).await {
         controller.look(&key, &mut memory).await
     } else {
-        tracing::warn!(controller = std::any::type_name::<C>(), ?key, "caches are behind own writes; will look again");
+        tracing::warn!(
+            controller = std::any::type_name::<C>(),
+            ?key,
+            "caches do not show all own writes yet; will look again"
+        );
         Some(Outcome::Failed)
     };
     match outcome {

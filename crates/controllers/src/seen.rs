@@ -25,13 +25,9 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    /// Name of the object; empty if that is not known.
+    /// Name of the object that was written; empty otherwise.
     pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Wrote(object) => object.name(),
-            Self::Deleted { name, .. } | Self::Unsure { name: Some(name) } => name,
-            Self::Unsure { name: None } | Self::Nothing => "",
-        }
+        if let Self::Wrote(object) = self { object.name() } else { "" }
     }
 }
 

@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use controllers_core::stateful_set::{HEAL_ROLLOUT, HealRollout};
+use controllers_core::stateful_set::{CLUSTER_NAMESPACE, HEAL_ROLLOUT, HealRollout};
 use meta::Timestamp;
 use serde_json::Value;
-
-/// The namespace whose annotation [`HEAL_ROLLOUT`] tells the default of the cluster (docs/decisions/0016).
-pub const CLUSTER_NAMESPACE: &str = "kube-system";
 
 /// Which object: kind as in manifests, namespace (empty for those of the cluster) and name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

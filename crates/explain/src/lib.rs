@@ -8,4 +8,4 @@ mod cluster;
 pub mod forecast;
 pub mod why;
 
-pub use cluster::{CLUSTER_NAMESPACE, Cluster, Ref};
+pub use cluster::{Cluster, Ref};

@@ -1,7 +1,7 @@
 //! Reads the objects that an explanation looks at.
 
 use anyhow::{Context, Result};
-use controllers_core::stateful_set::HealRollout;
+use controllers_core::stateful_set::{CLUSTER_NAMESPACE, HealRollout};
 use explain::{Cluster, Ref};
 use futures::future::try_join_all;
 use kube::Client;
@@ -73,8 +73,9 @@ pub async fn everything(client: &Client, namespace: &str) -> Result<Cluster> {
 /// # Errors
 /// If the API does not answer.
 pub async fn heal_rollout(client: &Client) -> Result<HealRollout> {
+    let path = format!("/api/v1/namespaces?fieldSelector=metadata.name={CLUSTER_NAMESPACE}");
     let mut cluster = Cluster::default();
-    for namespace in list(client, "Namespace", "v1", "/api/v1/namespaces").await? {
+    for namespace in list(client, "Namespace", "v1", &path).await? {
         cluster.insert(namespace);
     }
     Ok(cluster.heal_rollout())

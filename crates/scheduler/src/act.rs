@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use client::{Client, Collection, DeleteOptions, Patch, WriteOptions};
 use informer::events::reference_to;
-use informer::{Cached, Clock, EventRecorder, EventType, Informer};
+use informer::{Backoff, Cached, Clock, EventRecorder, EventType, Informer};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use meta::{ObjectId, ResourceId, Status, Timestamp, Uid};
 use scheduler_core::{Action, Key, Outcome, SELECTED_NODE};
@@ -16,11 +16,8 @@ const CLAIMS: ResourceId = ResourceId::of("", "v1", "persistentvolumeclaims");
 /// The name under which the fields that we write are recorded.
 const FIELD_MANAGER: &str = "kube-scheduler";
 
-/// First pause before a server that did not answer is asked again what became of a binding; doubles up to
-/// [`ASK_AGAIN_MAX`].
-const ASK_AGAIN_MIN: Duration = Duration::from_millis(50);
-/// Longest pause between such questions.
-const ASK_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// Pauses before a server that did not answer is asked again what became of a binding.
+const ASK_AGAIN: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(1) };
 
 /// What actions are carried out with.
 pub(crate) struct Actor {
@@ -71,14 +68,14 @@ impl Actor {
     /// pod that was bound all the same must not be given to another before the cache shows it there.
     async fn is_bound(&self, pod: &Key, uid: &Uid, node: &str) -> bool {
         let id = ObjectId::namespaced(PODS, &pod.namespace, &pod.name);
-        let mut pause = ASK_AGAIN_MIN;
+        let mut failures = 0;
         loop {
             match self.client.get(&id).await {
                 Ok(live) => return live.uid() == *uid && live.tree()["spec"]["nodeName"] == node,
                 Err(status) if status.may_be_done() => {
                     // Not by the clock on the wall, which may be set back.
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(ASK_AGAIN_MAX);
+                    failures += 1;
+                    tokio::time::sleep(ASK_AGAIN.pause(failures)).await;
                 }
                 Err(_) => return false,
             }

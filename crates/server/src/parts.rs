@@ -12,7 +12,7 @@ use apiserver::ApiServer;
 use client::{Client, Patch, WriteOptions};
 use container_runtime::LibcontainerRuntime;
 use controllers::Controllers;
-use controllers_core::stateful_set::{HEAL_ROLLOUT, HealRollout};
+use controllers_core::stateful_set::{CLUSTER_NAMESPACE, HEAL_ROLLOUT, HealRollout};
 use images::DiskImages;
 use informer::{Informers, SystemClock};
 use meta::{ObjectId, ResourceId};
@@ -39,8 +39,6 @@ const POD_API_PORT: u16 = 6443;
 const POD_GRACE: Duration = Duration::from_secs(110);
 /// Longest time for requests to finish.
 const REQUEST_GRACE: Duration = Duration::from_secs(2);
-/// The namespace whose annotations tell of the cluster.
-const CLUSTER_NAMESPACE: &str = "kube-system";
 /// How long an Event is kept.
 const EVENT_TTL: Duration = Duration::from_secs(3600);
 

@@ -42,7 +42,9 @@ pub use view::{
     Phase, PodFacts, PodManagement, REPLACEMENT_AGE_SECS_MIN, REVISION_LABEL, ReadError, Retention, RetentionPolicy,
     RevisionFacts, RollingUpdate, SetFacts, StatusFacts, UpdateStrategy, View,
 };
-pub use wishes::{HEAL_ROLLOUT, HealRollout, ROLLBACK_AFTER, ROLLBACK_AFTER_MIN, UnknownHealRollout};
+pub use wishes::{
+    CLUSTER_NAMESPACE, HEAL_ROLLOUT, HealRollout, ROLLBACK_AFTER, ROLLBACK_AFTER_MIN, UnknownHealRollout,
+};
 
 use slots::Walk;
 use wishes::Wishes;

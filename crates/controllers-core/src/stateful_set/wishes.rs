@@ -9,6 +9,8 @@ use crate::words::Note;
 
 /// Annotation: whether a pod that never became ready, on a revision that is no longer wanted, is replaced.
 pub const HEAL_ROLLOUT: &str = "roadstead.dev/heal-rollout";
+/// The namespace whose annotation [`HEAL_ROLLOUT`] tells the default of the cluster (docs/decisions/0016).
+pub const CLUSTER_NAMESPACE: &str = "kube-system";
 /// Annotation: how long an update may make no progress before the set is returned to the last revision at which it was
 /// wholly available.
 pub const ROLLBACK_AFTER: &str = "roadstead.dev/rollback-after";
