@@ -330,6 +330,118 @@ fn the_annotation_that_has_a_template_taken_back_is_a_cause() {
 }
 
 #[test]
+fn a_pod_that_ended_just_after_it_was_made_is_replaced_a_little_later() {
+    let mut cluster = settled(&set());
+    let pod = cluster.get_mut(&Ref::new("Pod", "default", "redis-1")).expect("the pod");
+    pod["metadata"]["creationTimestamp"] = json!("2026-01-01T11:59:59Z");
+    pod["status"] = json!({"phase": "Failed"});
+    check(
+        &cluster,
+        &edited(&cluster, |_| {}),
+        &expect![[r#"
+        statefulset/redis
+          pod redis-0  stays as it is
+          pod redis-1  is made anew; its name and its volumes stay
+          pod redis-2  stays as it is
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 1.0 s    delete redis-1  (not serving: redis-1)
+             2. after 1.0 s    create redis-1  (not serving: redis-1)
+          takes about 3.0 s, and the time that pods need to stop
+    "#]],
+    );
+}
+
+/// The settled cluster of a set whose claims go when their slots go.
+fn with_claims_that_go() -> Cluster {
+    let mut with_claims = set();
+    with_claims["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+    with_claims["spec"]["persistentVolumeClaimRetentionPolicy"] =
+        json!({"whenScaled": "Delete", "whenDeleted": "Retain"});
+    settled(&with_claims)
+}
+
+fn own_by_a_pod_that_is_gone(cluster: &mut Cluster, claim: &str, pod: &str) {
+    let claim = cluster.get_mut(&Ref::new("PersistentVolumeClaim", "default", claim)).expect("the claim");
+    claim["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": "gone"}]);
+}
+
+#[test]
+fn a_scale_down_that_is_taken_back_half_way_makes_the_claim_anew() {
+    let mut cluster = with_claims_that_go();
+    cluster.remove(&Ref::new("Pod", "default", "redis-2"));
+    own_by_a_pod_that_is_gone(&mut cluster, "data-redis-2", "redis-2");
+    check(
+        &cluster,
+        &edited(&cluster, |_| {}),
+        &expect![[r#"
+        statefulset/redis
+          pod redis-0  stays as it is
+          pod redis-1  stays as it is
+          pod redis-2  is created
+          claim data-redis-2 is DELETED with its data (spec.persistentVolumeClaimRetentionPolicy.whenScaled)
+          claim data-redis-2 is created
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 0 ms     DELETE claim data-redis-2  (not serving: redis-2)
+             2. after 0 ms     create claim data-redis-2  (not serving: redis-2)
+             3. after 0 ms     create redis-2  (not serving: redis-2)
+          takes about 2.0 s
+    "#]],
+    );
+    let kept = edited(&cluster, |spec| spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"] = json!("Retain"));
+    let forecast = forecast::forecast(&cluster, &kept, NOW.parse().expect("a time")).expect("a set");
+    assert_eq!(forecast.claims, [], "the claim is saved before it is too late (S5)");
+}
+
+#[test]
+fn a_claim_that_somebody_deletes_is_made_anew_with_its_pod_and_not_before() {
+    let mut cluster = with_claims_that_go();
+    let claim = cluster.get_mut(&Ref::new("PersistentVolumeClaim", "default", "data-redis-1")).expect("the claim");
+    claim["metadata"]["deletionTimestamp"] = json!("2026-01-01T11:30:00Z");
+    claim["metadata"]["finalizers"] = json!(["kubernetes.io/pvc-protection"]);
+    let mut labelled = edited(&cluster, |_| {});
+    labelled["metadata"]["labels"] = json!({"team": "shop"});
+    let forecast = forecast::forecast(&cluster, &labelled, NOW.parse().expect("a time")).expect("a set");
+    assert_eq!(forecast.steps, [], "its pod uses it");
+    check(
+        &cluster,
+        &with_image(&cluster, "redis:8"),
+        &expect![[r#"
+        statefulset/redis
+          spec.template.spec.containers[redis].image: redis:7 → redis:8
+          pod redis-0  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          pod redis-1  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          pod redis-2  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          claim data-redis-1 is created
+          in this order (a pod of this set took 2.0 s to be ready so far):
+             1. after 0 ms     delete redis-2  (not serving: redis-2)
+             2. after 0 ms     create redis-2  (not serving: redis-2)
+             3. after 2.0 s    delete redis-1  (not serving: redis-1)
+             4. after 2.0 s    create claim data-redis-1  (not serving: redis-1)
+             5. after 2.0 s    create redis-1  (not serving: redis-1)
+             6. after 4.0 s    delete redis-0  (not serving: redis-0)
+             7. after 4.0 s    create redis-0  (not serving: redis-0)
+          takes about 6.0 s, and the time that pods need to stop
+    "#]],
+    );
+}
+
+#[test]
+fn claims_of_others_are_not_told() {
+    let mut cluster = with_claims_that_go();
+    let mut other = cluster.get(&Ref::new("PersistentVolumeClaim", "default", "data-redis-2")).expect("one").clone();
+    other["metadata"]["name"] = json!("data-mongo-2");
+    cluster.insert(other);
+    own_by_a_pod_that_is_gone(&mut cluster, "data-mongo-2", "mongo-2");
+    check(
+        &cluster,
+        &edited(&cluster, |_| {}),
+        &expect![[r#"
+        statefulset/redis: nothing to do
+    "#]],
+    );
+}
+
+#[test]
 fn labels_and_annotations_are_fields_that_touch_no_pod() {
     let cluster = settled(&set());
     let mut after = edited(&cluster, |_| {});

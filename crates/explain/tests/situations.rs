@@ -126,6 +126,7 @@ situations! {
     a_claim_names_a_volume_of_another_claim
     a_claim_names_a_released_volume
     a_volume_cannot_grow
+    a_claim_is_kept_by_a_pod_that_has_ended
     a_claim_is_kept_by_its_user
     no_registry_knows_the_image
     the_registry_does_not_authorize

@@ -103,6 +103,13 @@ impl Bed {
         self.controllers = Some(controllers);
     }
 
+    /// As [`Self::start_controllers`] in a new process: the caches are read anew, and know all that is stored by now.
+    pub fn start_controllers_afresh(&mut self) {
+        let client = self.server.client("system:roadstead");
+        self.informers = Informers::new(client, TaskTracker::new(), self.cancel.clone());
+        self.start_controllers();
+    }
+
     pub async fn stop_controllers(&mut self) {
         if let Some(controllers) = self.controllers.take() {
             controllers.stop().await;
@@ -288,9 +295,11 @@ impl Node {
             if ready.is_none() {
                 let unready = |name: &str| json!({"type": name, "status": "False"});
                 let conditions = json!([unready("Ready"), unready(meta::EVER_READY_CONDITION)]);
-                let patch = Patch::Strategic(
-                    json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": conditions}}),
-                );
+                let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}});
+                let container = json!({"name": spec.containers[0].name, "image": "broken", "imageID": "",
+                    "ready": false, "restartCount": 0, "state": waiting});
+                let patch = Patch::Strategic(json!({"metadata": {"uid": pod.metadata.uid},
+                    "status": {"conditions": conditions, "containerStatuses": [container]}}));
                 let _gone = self.client.patch(&id, Some("status"), patch, &WriteOptions::default()).await;
             }
         } else if phase == Some("Pending") {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use controllers_core::persistent_volumes::{CLAIM_PROTECTION, uses};
 use controllers_core::stateful_set::{Action, Plan, ReadError, SetFacts, Why};
 use controllers_core::words::Target;
 use jiff::SignedDuration;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{End, Happening};
 use crate::cluster::{Cluster, Ref, is_true, list, text};
-use crate::why::{State, planned, why};
+use crate::why::{State, planned, typed, why};
 
 /// Plans that a rehearsal makes at most: a set of a thousand pods needs a few for each.
 const PLANS_MAX: usize = 20_000;
@@ -31,11 +32,12 @@ pub(super) struct Outcome {
     pub(super) cluster: Cluster,
 }
 
-/// What an ideal node does later.
+/// What others do later: ideal nodes, and those who look after claims.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Later {
     Gone(String),
     Ready(String),
+    Swept,
 }
 
 /// A copy of the cluster in which the change has been made.
@@ -102,16 +104,18 @@ impl Rehearsal {
         this
     }
 
-    /// Pods that are on their way go on; those that are stuck stay as they are.
+    /// Pods that are on their way go on; those that are stuck or have ended stay as they are. Claims may be on their way
+    /// too, by what happened before.
     fn expect_of_present(&mut self, cluster: &Cluster) {
+        self.later.insert((self.now, Later::Swept));
         let pods: Vec<&Value> = cluster.list("Pod", &self.set.namespace).collect();
         for pod in pods {
             let name = text(pod, "/metadata/name").to_owned();
-            let leaves = !pod["metadata"]["deletionTimestamp"].is_null();
+            let leaves = leaves(pod);
             let stuck = why(cluster, &Ref::of(pod), self.now).state == State::Stuck;
             if leaves && !stuck {
                 self.later.insert((self.now, Later::Gone(name)));
-            } else if !leaves && !stuck && !is_true(pod, "Ready") {
+            } else if !leaves && !stuck && !has_ended(pod) && !is_true(pod, "Ready") {
                 self.later.insert((self.soon(), Later::Ready(name)));
             }
         }
@@ -134,7 +138,7 @@ impl Rehearsal {
             }
             if let Some((at, later)) = self.later.pop_first() {
                 self.now = self.now.max(at);
-                self.node(&later);
+                self.others(&facts, &later);
                 continue;
             }
             match plan.look_again.filter(|at| *at > self.now) {
@@ -213,8 +217,8 @@ impl Rehearsal {
         self.merge(&which, &json!({"metadata": {"generation": generation + 1}}));
     }
 
-    /// What an ideal node does: a pod is ready, or gone with the claims that it owned.
-    fn node(&mut self, later: &Later) {
+    /// What an ideal node does: a pod is ready, or gone. And what follows for claims.
+    fn others(&mut self, set: &SetFacts, later: &Later) {
         match later {
             Later::Ready(name) => {
                 let at = self.now.to_string();
@@ -225,27 +229,48 @@ impl Rehearsal {
                 self.merge(&pod, &patch);
             }
             Later::Gone(name) => {
-                let Some(pod) = self.cluster.remove(&self.named("Pod", name)) else { return };
-                self.collect_claims(text(&pod, "/metadata/uid"));
+                self.cluster.remove(&self.named("Pod", name));
+                self.sweep(set);
+            }
+            Later::Swept => self.sweep(set),
+        }
+    }
+
+    /// Deletes the set's claims whose owners are gone, as the garbage collector does, and takes those away that are
+    /// deleted and used no more.
+    fn sweep(&mut self, set: &SetFacts) {
+        let all = self.cluster.list("PersistentVolumeClaim", &self.set.namespace).map(Ref::of);
+        let own: Vec<Ref> = all.filter(|claim| set.slot_of_claim(&claim.name).is_some()).collect();
+        for claim in own {
+            if self.is_orphaned(&claim) {
+                let at = self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                self.merge(&claim, &json!({"metadata": {"deletionTimestamp": at}}));
+                self.happened(Happening::DeleteClaim, &claim.name);
+            }
+            if self.is_let_go(&claim) {
+                self.cluster.remove(&claim);
             }
         }
     }
 
-    /// Deletes the claims whose only owner is gone, as the garbage collector does.
-    fn collect_claims(&mut self, uid: &str) {
-        let orphaned: Vec<Ref> = self
-            .cluster
-            .list("PersistentVolumeClaim", &self.set.namespace)
-            .filter(|claim| {
-                let owners = list(claim, "/metadata/ownerReferences");
-                !owners.is_empty() && owners.iter().all(|owner| owner["uid"] == uid)
-            })
-            .map(Ref::of)
-            .collect();
-        for claim in orphaned {
-            self.cluster.remove(&claim);
-            self.happened(Happening::DeleteClaim, &claim.name);
-        }
+    /// A claim that nobody deletes yet, and none of whose owners is there any more.
+    fn is_orphaned(&self, claim: &Ref) -> bool {
+        let Some(claim) = self.cluster.get(claim).filter(|claim| !leaves(claim)) else { return false };
+        let is_gone = |owner: &Value| {
+            let kind = text(owner, "/kind");
+            let found = self.cluster.get(&self.named(kind, text(owner, "/name")));
+            ["Pod", "StatefulSet"].contains(&kind) && found.is_none_or(|it| it["metadata"]["uid"] != owner["uid"])
+        };
+        let owners = list(claim, "/metadata/ownerReferences");
+        !owners.is_empty() && owners.iter().all(is_gone)
+    }
+
+    /// A claim that is deleted and that neither a pod nor anybody's finalizer keeps.
+    fn is_let_go(&self, claim: &Ref) -> bool {
+        let Some(found) = self.cluster.get(claim).filter(|claim| leaves(claim)) else { return false };
+        let is_held = list(found, "/metadata/finalizers").iter().any(|holder| holder != CLAIM_PROTECTION);
+        let Some(facts) = typed(found).filter(|_| !is_held) else { return false };
+        !self.cluster.list("Pod", &claim.namespace).filter_map(typed).any(|pod| uses(&pod, &facts))
     }
 
     fn happened(&mut self, what: Happening, name: &str) {
@@ -262,7 +287,7 @@ impl Rehearsal {
             .map(|ordinal| format!("{}-{ordinal}", self.set.name))
             .filter(|name| {
                 let pod = self.cluster.get(&self.named("Pod", name));
-                pod.is_none_or(|pod| !is_true(pod, "Ready") || !pod["metadata"]["deletionTimestamp"].is_null())
+                pod.is_none_or(|pod| !is_true(pod, "Ready") || leaves(pod))
             })
             .collect()
     }
@@ -292,6 +317,16 @@ impl Rehearsal {
             object["metadata"]["resourceVersion"] = json!(version);
         }
     }
+}
+
+/// Its deletion has begun.
+fn leaves(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// Failed or Succeeded: it will never be ready.
+fn has_ended(pod: &Value) -> bool {
+    matches!(text(pod, "/status/phase"), "Failed" | "Succeeded")
 }
 
 fn ending(set: &SetFacts, plan: &Plan) -> End {

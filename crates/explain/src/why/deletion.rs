@@ -1,8 +1,9 @@
 //! Objects that are being deleted: what holds them.
 
+use controllers_core::persistent_volumes::uses;
 use serde_json::Value;
 
-use super::{Trail, Verdict, kubectl, node, spoken};
+use super::{Trail, Verdict, kubectl, node, spoken, typed};
 use crate::cluster::{Ref, list, text, time};
 
 /// Follows what holds an object that is being deleted.
@@ -77,7 +78,7 @@ fn held(trail: &mut Trail<'_>, about: &Ref, object: &Value, finalizers: &[&str])
     };
     match *first {
         "kubernetes.io/pvc-protection" => {
-            if let Some(user) = claim_user(trail, about) {
+            if let Some(user) = claim_keeper(trail, object) {
                 trail.says(about, format!("is being deleted, and kept while {user} uses it"));
                 return Verdict::stuck([format!(
                     "its bytes go when that pod is gone: `{}`",
@@ -112,7 +113,14 @@ fn held(trail: &mut Trail<'_>, about: &Ref, object: &Value, finalizers: &[&str])
     }
 }
 
-/// A pod that uses the claim.
+/// A pod that keeps a claim from going, also one that has ended (N-9).
+fn claim_keeper(trail: &Trail<'_>, claim: &Value) -> Option<Ref> {
+    let facts = typed(claim)?;
+    let keeps = |pod: &&Value| typed(pod).is_some_and(|pod| uses(&pod, &facts));
+    trail.cluster.list("Pod", text(claim, "/metadata/namespace")).find(keeps).map(Ref::of)
+}
+
+/// A pod that is to run and names the claim.
 pub(super) fn claim_user(trail: &Trail<'_>, claim: &Ref) -> Option<Ref> {
     let uses = |pod: &&Value| {
         let volumes = list(pod, "/spec/volumes");

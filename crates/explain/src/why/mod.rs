@@ -15,7 +15,7 @@ use meta::Timestamp;
 use serde_json::Value;
 
 pub use answer::{Answer, Link, State};
-pub(crate) use set::planned;
+pub(crate) use set::{planned, typed};
 
 use crate::cluster::{Cluster, Ref, text};
 

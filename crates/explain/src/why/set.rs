@@ -50,7 +50,8 @@ pub(crate) fn planned(cluster: &Cluster, set: &SetFacts, now: meta::Timestamp) -
     plan(&view.with_heal_rollout(cluster.heal_rollout()), now)
 }
 
-fn typed<T: serde::de::DeserializeOwned>(object: &Value) -> Option<T> {
+/// The object as its type; `None` if it does not have that shape.
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(object: &Value) -> Option<T> {
     T::deserialize(object).ok()
 }
 
