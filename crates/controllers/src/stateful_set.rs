@@ -377,6 +377,7 @@ impl Memory {
 async fn perform(api: &Api, action: &Action) -> Written {
     use api::resources::{CONTROLLER_REVISIONS as REVISIONS, PERSISTENT_VOLUME_CLAIMS as CLAIMS, PODS, STATEFUL_SETS};
     match action {
+        Action::ConfirmSet { .. } if meta::mutants::is_on("adoption-without-confirmation") => Ok(Effect::Nothing),
         Action::ConfirmSet { set } => {
             let live = api.get(STATEFUL_SETS, &set.name).await?;
             let meta = &live.tree()["metadata"];

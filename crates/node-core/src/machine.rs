@@ -146,7 +146,8 @@ impl PodMachine {
             match one.state {
                 Ok(started_at) if found.sandbox.is_some() => {
                     let carried = Carried {
-                        ready: known.is_some_and(|status| status.ready),
+                        ready: known.is_some_and(|status| status.ready)
+                            && !meta::mutants::is_on("agent-forgets-readiness"),
                         started: known.is_some_and(|status| status.started == Some(true)),
                         image_id,
                     };

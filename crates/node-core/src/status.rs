@@ -1,6 +1,7 @@
 //! The pod's status as the API shows it, worked out anew each time from what the machine knows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -16,6 +17,9 @@ const READY: &str = "Ready";
 const CONTAINERS_READY: &str = "ContainersReady";
 const SCHEDULED: &str = "PodScheduled";
 const DISRUPTION_TARGET: &str = "DisruptionTarget";
+
+/// A moment that is further ahead than this was told by another clock.
+const CLOCK_STEP: Duration = Duration::from_secs(2);
 
 /// Conditions of the object with their last transitions, so that they are not reported as new.
 pub(crate) fn known_conditions(pod: &core::Pod) -> BTreeMap<&'static str, (String, Timestamp)> {
@@ -164,7 +168,10 @@ impl PodMachine {
         for condition in all {
             let status = if condition.holds { "True" } else { "False" };
             let known = self.conditions.entry(condition.name).or_insert_with(|| (String::new(), now));
-            if known.0 != status {
+            // A transition in the future was told by a clock that was wrong: whoever waits from then on would wait for
+            // years, so it counts from now (S27).
+            let is_ahead = known.1 > crate::after(now, CLOCK_STEP) && !meta::mutants::is_on("future-is-believed");
+            if known.0 != status || is_ahead {
                 *known = (status.to_owned(), now);
             }
             shown.push(core::PodCondition {

@@ -13,6 +13,8 @@ use crate::scenario::{Act, Cascade, Edit, SetSpec, Strategy};
 
 /// The namespace in which everything happens.
 pub const NAMESPACE: &str = "default";
+/// The finalizer with which a client holds a pod.
+pub const HOLD: &str = "sim.roadstead.dev/hold";
 /// Times a client tries a request that nobody answered.
 const ATTEMPTS_MAX: u32 = 4;
 /// Times a client tries to use a name that is not free yet.
@@ -45,12 +47,21 @@ fn strategy(strategy: Strategy) -> Value {
             let max = if unavailable_max == 0 { Value::Null } else { json!(unavailable_max) };
             json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition, "maxUnavailable": max}})
         }
+        Strategy::RollingShare { percent } => {
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": format!("{percent}%")}})
+        }
     }
 }
 
 fn retention((deleted, scaled): (bool, bool)) -> Value {
     let word = |delete: bool| if delete { "Delete" } else { "Retain" };
     json!({"whenDeleted": word(deleted), "whenScaled": word(scaled)})
+}
+
+/// The annotations of a set that heals and rolls back by itself, or a patch that takes them away.
+fn healing(is_wanted: bool) -> Value {
+    let value = |text| if is_wanted { json!(text) } else { Value::Null };
+    json!({"roadstead.dev/heal-rollout": value("never-ready"), "roadstead.dev/rollback-after": value("30s")})
 }
 
 /// The manifest of a set.
@@ -79,8 +90,7 @@ pub fn manifest(spec: &SetSpec) -> Value {
         },
     });
     if spec.heals {
-        set["metadata"]["annotations"] =
-            json!({"roadstead.dev/heal-rollout": "never-ready", "roadstead.dev/rollback-after": "30s"});
+        set["metadata"]["annotations"] = healing(true);
     }
     if let Some(policy) = spec.claims {
         set["spec"]["persistentVolumeClaimRetentionPolicy"] = retention(policy);
@@ -165,6 +175,7 @@ impl Person {
                 Ok(())
             }
             Act::Budget { set, unavailable_max } => self.budget(&name(*set), *unavailable_max).await,
+            Act::Hold { set, ordinal, secs } => self.hold(&slot(*set, *ordinal), *secs).await,
             Act::Evict { set, ordinal } => self.evict(&slot(*set, *ordinal)).await,
             Act::Follow { resource, secs } => self.follow(resource, *secs).await,
             Act::Fault(_) => Ok(()),
@@ -251,6 +262,28 @@ impl Person {
         }
     }
 
+    /// Keeps a pod from going for a while.
+    async fn hold(&self, pod: &str, secs: u64) -> Result<(), Status> {
+        self.finalizers(pod, |list| list.push(json!(HOLD))).await?;
+        tokio::time::sleep(Duration::from_secs(secs)).await;
+        self.let_go(pod).await
+    }
+
+    /// Takes the client's finalizer off a pod.
+    pub async fn let_go(&self, pod: &str) -> Result<(), Status> {
+        self.finalizers(pod, |list| list.retain(|one| one != HOLD)).await
+    }
+
+    /// Changes the finalizers that a pod has at the moment.
+    async fn finalizers(&self, pod: &str, change: impl Fn(&mut Vec<Value>)) -> Result<(), Status> {
+        let found = self.client.get(&ObjectId::namespaced(resources::PODS, NAMESPACE, pod)).await?;
+        let mut list = found.tree()["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        change(&mut list);
+        let revision = found.resource_version.0.to_string();
+        let patch = json!({"metadata": {"resourceVersion": revision, "finalizers": list}});
+        self.patch(resources::PODS, pod, patch).await
+    }
+
     /// Asks for an eviction, as a drain does: again while the budget does not allow it.
     async fn evict(&self, pod: &str) -> Result<(), Status> {
         let body = json!({
@@ -325,6 +358,13 @@ impl Person {
     async fn edit(&self, set: usize, edit: Edit) -> Result<(), Status> {
         let id = ObjectId::namespaced(resources::STATEFUL_SETS, NAMESPACE, &name(set));
         let spec = match edit {
+            Edit::Heal(is_wanted) => {
+                let patch = json!({"metadata": {"annotations": healing(is_wanted)}});
+                return self.patch(resources::STATEFUL_SETS, &name(set), patch).await;
+            }
+            Edit::Apply(replicas) => return self.apply(&id, replicas).await,
+            Edit::Start(start) => json!({"ordinals": {"start": start}}),
+            Edit::History(limit) => json!({"revisionHistoryLimit": limit}),
             Edit::Scale(replicas) => json!({"replicas": replicas}),
             Edit::Roll(_) | Edit::Break | Edit::Crowd => {
                 let found = self.insist(|client| {
@@ -351,6 +391,19 @@ impl Person {
             Edit::MinReady(secs) => json!({"minReadySeconds": secs}),
         };
         self.patch(resources::STATEFUL_SETS, &name(set), json!({"spec": spec})).await
+    }
+
+    async fn apply(&self, id: &ObjectId, replicas: u32) -> Result<(), Status> {
+        let body = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": {"name": id.name, "namespace": NAMESPACE}, "spec": {"replicas": replicas},
+        });
+        let options = WriteOptions { field_manager: "sim".to_owned(), ..WriteOptions::default() };
+        let applied = self.insist(|client| {
+            let (id, body, options) = (id.clone(), body.clone(), options.clone());
+            async move { client.patch(&id, None, Patch::Apply { body, force: true }, &options).await }
+        });
+        applied.await.map(drop)
     }
 
     async fn delete_revision(&self, set: usize) -> Result<(), Status> {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::disk::Disk;
-use crate::ground::{Ground, ToPlacer};
+use crate::ground::{Ground, ToPlacer, while_it_lasts};
 use crate::oracle::watches::ReaderJudge;
 use crate::rng::Rng;
 
@@ -143,6 +143,7 @@ async fn write(ground: Arc<Ground>, store: Store, mut writer: Writer, disk: Disk
         writer.arrival().await;
         let micros = rng.lock().unwrap_or_else(PoisonError::into_inner).below(FLUSH_MICROS_MAX);
         tokio::time::sleep(Duration::from_micros(micros)).await;
+        while_it_lasts(|| ground.weather().disk_stalled_for()).await;
         disk.before_flush();
         writer.step();
         loop {

@@ -3,11 +3,20 @@
 use std::time::Duration;
 
 use crate::rng::Rng;
-use crate::scenario::{Act, Cascade, Edit, Fault, Scenario, SetSpec, Step, Strategy, Temper};
+use crate::scenario::{Act, Cascade, Edit, Fault, Scenario, SetSpec, Step, Strategy, Temper, Trouble};
 use crate::weather::Mishap;
 
 /// Longest time in which things happen.
 const SECS_MAX: u64 = 120;
+/// The same in a run with long faults, and the longest of these: ten minutes (reliability.md 2.0).
+const LONG_SPAN_MILLIS: u64 = 900_000;
+const LONG_FAULT_MILLIS: u64 = 600_000;
+/// A clock jumps by ten years at most.
+const JUMP_SECS_MAX: u64 = 10 * 365 * 86_400;
+/// A clock drifts by so many millionths at most.
+const DRIFT_PPM_MAX: u32 = 500;
+/// Kinds of faults, the first ones of [`Fault::NAMES`], that every script may have.
+const PLAIN_FAULTS: usize = 12;
 
 impl Scenario {
     /// The script of a seed.
@@ -40,11 +49,12 @@ impl Scenario {
             let at = drawn.rng.below(span);
             steps.push((at, Act::Fault(drawn.fault())));
         }
+        let is_on_disk = drawn.kinds.iter().any(|kind| Fault::NAMES[*kind] == "power cut") || seed.is_multiple_of(8);
+        let drift_ppm = drawn.more(seed, span, &mut steps);
         steps.sort_by_key(|(at, _)| *at);
         let numbered = steps.into_iter().enumerate();
         let steps = numbered.map(|(number, (at, act))| Step { number, at: Duration::from_millis(at), act }).collect();
-        let is_on_disk = drawn.kinds.iter().any(|kind| Fault::NAMES[*kind] == "power cut") || seed.is_multiple_of(8);
-        Self { seed, story: None, nodes, temper, is_on_disk, mutant: None, steps }
+        Self { seed, story: None, nodes, temper, is_on_disk, drift_ppm, mutant: None, steps }
     }
 }
 
@@ -64,7 +74,7 @@ impl Draw {
             return;
         }
         let share = self.rng.between(150, 800);
-        self.kinds = (0..Fault::NAMES.len()).filter(|_| self.rng.chance(share)).collect();
+        self.kinds = (0..PLAIN_FAULTS).filter(|_| self.rng.chance(share)).collect();
     }
 
     fn set(&mut self) -> SetSpec {
@@ -135,6 +145,87 @@ impl Draw {
         }
     }
 
+    /// What comes to some scripts on top, drawn apart so that the rest of a seed's script stays as it was: harder faults,
+    /// rarer edits. Tells how much clocks drift.
+    fn more(&mut self, seed: u64, span: u64, steps: &mut Vec<(u64, Act)>) -> u32 {
+        self.rng = Rng::of(seed, "more");
+        if self.rng.chance(400) {
+            return 0;
+        }
+        if self.rng.chance(500) {
+            for _ in 0..self.rng.between(1, 6) {
+                let at = self.rng.below(span);
+                steps.push((at, self.rare_edit()));
+            }
+        }
+        // Without faults the judges know more: the seeds that have none keep none.
+        if self.kinds.is_empty() {
+            return 0;
+        }
+        for _ in 0..self.some(250) {
+            let at = self.rng.below(span);
+            let trouble = Fault::Trouble {
+                node: self.node(),
+                trouble: *self.rng.pick(&Trouble::ALL),
+                permille: *self.rng.pick(&[100, 300, 1000]),
+                millis: self.rng.between(500, 30_000),
+            };
+            steps.push((at, Act::Fault(trouble)));
+        }
+        for _ in 0..self.some(150) {
+            let at = self.rng.below(span);
+            steps.push((at, Act::Fault(Fault::DiskStall { millis: self.rng.between(1_000, 60_000) })));
+        }
+        for _ in 0..self.some(150) {
+            let at = self.rng.below(span);
+            let secs = i64::try_from(self.rng.between(90, JUMP_SECS_MAX)).unwrap_or(90);
+            let secs = if self.rng.chance(500) { -secs } else { secs };
+            steps.push((at, Act::Fault(Fault::ClockJump { part: self.part(), secs })));
+        }
+        for _ in 0..self.some(120) {
+            let at = self.rng.below(span);
+            steps.push((at, Act::Fault(self.long_fault())));
+            for _ in 0..self.rng.between(1, 5) {
+                let at = self.rng.below(LONG_SPAN_MILLIS);
+                steps.push((at, self.client()));
+            }
+        }
+        if self.rng.chance(200) { DRIFT_PPM_MAX } else { 0 }
+    }
+
+    /// None, or up to three, in `permille` of a thousand scripts.
+    fn some(&mut self, permille: u64) -> u64 {
+        if self.rng.chance(permille) { self.rng.between(1, 3) } else { 0 }
+    }
+
+    fn rare_edit(&mut self) -> Act {
+        let set = usize::try_from(self.rng.below(self.sets as u64)).unwrap_or(0);
+        let ordinal = small(&mut self.rng, 0, 4);
+        let edit = match self.rng.below(6) {
+            0 => Edit::Start(small(&mut self.rng, 0, 4)),
+            1 => Edit::History(small(&mut self.rng, 0, 3)),
+            2 => Edit::Heal(self.rng.chance(600)),
+            3 => Edit::Apply(small(&mut self.rng, 0, 6)),
+            4 => Edit::Strategy(Strategy::RollingShare { percent: small(&mut self.rng, 1, 100) }),
+            _ => return Act::Hold { set, ordinal, secs: self.rng.between(1, 40) },
+        };
+        Act::Edit { set, edit }
+    }
+
+    fn long_fault(&mut self) -> Fault {
+        let millis = self.rng.between(60_000, LONG_FAULT_MILLIS);
+        match self.rng.below(5) {
+            0 => Fault::Pause { part: self.caller(), millis },
+            1 | 2 => Fault::Stale { part: self.caller(), resource: "", millis },
+            3 => Fault::Reboot { node: self.node(), millis },
+            _ => Fault::Kill { part: self.part(), millis },
+        }
+    }
+
+    fn node(&mut self) -> usize {
+        usize::try_from(self.rng.between(1, self.nodes as u64)).unwrap_or(1)
+    }
+
     fn cascade(&mut self) -> Cascade {
         *self.rng.pick(&[Cascade::Orphan, Cascade::Background, Cascade::Foreground])
     }
@@ -161,7 +252,7 @@ impl Draw {
 
     fn fault(&mut self) -> Fault {
         let kind = *self.rng.pick(&self.kinds);
-        let node = usize::try_from(self.rng.between(1, self.nodes as u64)).unwrap_or(1);
+        let node = self.node();
         let millis = if self.rng.chance(700) { self.rng.between(1, 4000) } else { self.rng.between(1, 40_000) };
         match Fault::NAMES[kind] {
             "kill a part" => Fault::Kill { part: self.part(), millis: millis / 2 },

@@ -15,6 +15,7 @@ use crate::coverage::Coverage;
 use crate::oracle::Court;
 use crate::process::{Process, VirtualClock};
 use crate::rng::Rng;
+use crate::scenario::Scenario;
 use crate::trace::Trace;
 use crate::weather::Weather;
 
@@ -42,6 +43,8 @@ type Placing = (Arc<Process>, Arc<dyn Placer>);
 pub struct Ground {
     /// Decides everything.
     pub seed: u64,
+    /// How many millionths clocks may run too fast or too slow.
+    drift_ppm: u32,
     /// When it began.
     pub begun: Instant,
     /// The API server's own clock.
@@ -69,14 +72,30 @@ impl fmt::Debug for Ground {
     }
 }
 
+/// A clock that is right but for its drift, which is a machine's own.
+fn drifting(seed: u64, ppm_max: u32, machine: &str, begun: Instant) -> VirtualClock {
+    let clock = VirtualClock::new(begun);
+    let all = Rng::of(seed, &format!("drift/{machine}")).below(2 * u64::from(ppm_max) + 1);
+    clock.set_drift(i64::try_from(all).unwrap_or(0) - i64::from(ppm_max));
+    clock
+}
+
+/// Waits while something is so, and looks every second: weather clears suddenly.
+pub async fn while_it_lasts(left: impl Fn() -> Option<Duration>) {
+    while let Some(left) = left() {
+        tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+    }
+}
+
 impl Ground {
     /// The ground of one run, at its beginning.
-    pub fn new(seed: u64, keep_lines: bool) -> Arc<Self> {
-        let begun = Instant::now();
+    pub fn new(scenario: &Scenario, keep_lines: bool) -> Arc<Self> {
+        let (begun, seed) = (Instant::now(), scenario.seed);
         Arc::new(Self {
             seed,
+            drift_ppm: scenario.drift_ppm,
             begun,
-            server_clock: VirtualClock::new(begun),
+            server_clock: drifting(seed, scenario.drift_ppm, "server", begun),
             alarm: Notify::new(),
             trace: Mutex::new(Trace::new(keep_lines)),
             coverage: Mutex::default(),
@@ -164,11 +183,12 @@ impl Ground {
         lock(&self.server_rng).draw()
     }
 
-    /// A new process of a name, with a clock that is right.
+    /// A new process of a name, with a clock that is right but for its drift.
     pub fn process(&self, name: &str) -> Arc<Process> {
         let mut processes = lock(&self.processes);
         let incarnation = processes.len() as u64 + 1;
-        let process = Process::new(self.seed, name, incarnation, VirtualClock::new(self.begun));
+        let clock = drifting(self.seed, self.drift_ppm, name, self.begun);
+        let process = Process::new(self.seed, name, incarnation, clock);
         processes.push(Arc::clone(&process));
         process
     }
@@ -193,6 +213,11 @@ impl Ground {
         for (property, what) in found {
             self.violated(property, what);
         }
+    }
+
+    /// Waits as long as the watches of a part stand still.
+    pub async fn watches_stand_still(&self, part: &str, resource: &str) {
+        while_it_lasts(|| self.weather().stalled_for(part, resource)).await;
     }
 
     /// Waits a drawn while.

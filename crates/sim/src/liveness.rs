@@ -9,9 +9,10 @@ use meta::{ObjectId, Uid};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::clients::{NAMESPACE, Person};
+use crate::clients::{HOLD, NAMESPACE, Person};
 use crate::ground::Ground;
 use crate::oracle::history::{History, State};
+use crate::oracle::order::heals;
 use crate::world::World;
 
 /// How long nothing may be written once everything is right.
@@ -34,7 +35,7 @@ fn wrong(history: &History) -> Option<(&'static str, String)> {
             return Some(("L5", format!("{key} is still being deleted")));
         }
         if let Some(why) = wrong_set(history, set) {
-            let is_healing = heals(set) && own_pods(history, set).any(|pod| is_broken(pod.tree(), POD_IMAGE));
+            let is_healing = heals(set.tree()) && own_pods(history, set).any(|pod| is_broken(pod.tree(), POD_IMAGE));
             return Some((if is_healing { "L4" } else { "L1" }, format!("{key}: {why}")));
         }
         if let Some(why) = wrong_owners(history, set) {
@@ -70,11 +71,9 @@ fn wrong_owners(history: &History, set: &State) -> Option<String> {
     let policy = &spec["persistentVolumeClaimRetentionPolicy"];
     let goes_with_set = policy["whenDeleted"] == "Delete";
     for pod in own_pods(history, set) {
-        for template in spec["volumeClaimTemplates"].as_array().into_iter().flatten() {
-            let claim = format!("{}-{}", template["metadata"]["name"].as_str().unwrap_or_default(), pod.name());
-            let key = format!("/registry/core/persistentvolumeclaims/{}/{claim}", set.namespace());
-            let owners = history.get(&key)?.tree()["metadata"]["ownerReferences"].as_array();
-            let mut owners = owners.into_iter().flatten();
+        for claim in claims_of(set, pod.name()) {
+            let Some(found) = claim_at(history, set, &claim) else { continue };
+            let mut owners = found.tree()["metadata"]["ownerReferences"].as_array().into_iter().flatten();
             if owners.clone().any(|owner| owner["uid"] == set.uid()) != goes_with_set {
                 return Some(format!("{claim} is to go with the set: {goes_with_set}, and its owners say otherwise"));
             }
@@ -87,10 +86,9 @@ fn wrong_owners(history: &History, set: &State) -> Option<String> {
         return None;
     }
     let is_slots = |claim: &State| {
-        let templates = spec["volumeClaimTemplates"].as_array().into_iter().flatten();
-        let mut names = templates.filter_map(|template| template["metadata"]["name"].as_str());
-        names.any(|name| {
-            let ordinal = claim.name().strip_prefix(&format!("{name}-{}-", set.name()));
+        let mut prefixes = claims_of(set, set.name());
+        prefixes.any(|prefix| {
+            let ordinal = claim.name().strip_prefix(&prefix).and_then(|rest| rest.strip_prefix('-'));
             ordinal.is_some_and(|ordinal| ordinal.parse::<u64>().is_ok())
         })
     };
@@ -102,13 +100,18 @@ fn wrong_owners(history: &History, set: &State) -> Option<String> {
     goes.map(|claim| format!("{} stays when its slot goes, and a pod owns it", claim.name()))
 }
 
-fn own_pods<'h>(history: &'h History, set: &'h State) -> impl Iterator<Item = &'h Arc<State>> {
-    history.all("/registry/core/pods/").map(|(_, pod)| pod).filter(|pod| owner(pod) == Some(set.uid()))
+/// Names of the claims that a set makes for a pod.
+fn claims_of(set: &State, pod: &str) -> impl Iterator<Item = String> {
+    let templates = set.tree()["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten();
+    templates.map(move |template| format!("{}-{pod}", template["metadata"]["name"].as_str().unwrap_or_default()))
 }
 
-/// Whether the set asks that pods which never became ready are replaced without a person.
-fn heals(set: &State) -> bool {
-    set.tree()["metadata"]["annotations"]["roadstead.dev/heal-rollout"] == "never-ready"
+fn claim_at<'h>(history: &'h History, set: &State, claim: &str) -> Option<&'h Arc<State>> {
+    history.get(&format!("/registry/core/persistentvolumeclaims/{}/{claim}", set.namespace()))
+}
+
+fn own_pods<'h>(history: &'h History, set: &'h State) -> impl Iterator<Item = &'h Arc<State>> {
+    history.all("/registry/core/pods/").map(|(_, pod)| pod).filter(|pod| owner(pod) == Some(set.uid()))
 }
 
 fn is_used(history: &History, claim: &State) -> bool {
@@ -157,10 +160,8 @@ fn wrong_set(history: &History, set: &State) -> Option<String> {
         if !on_delete && ordinal >= start + partition && revision != wanted {
             return Some(format!("{name} is at {revision}, not at {wanted}"));
         }
-        for template in spec["volumeClaimTemplates"].as_array().into_iter().flatten() {
-            let claim = format!("{}-{name}", template["metadata"]["name"].as_str().unwrap_or_default());
-            let key = format!("/registry/core/persistentvolumeclaims/{}/{claim}", set.namespace());
-            if history.get(&key).is_none_or(|claim| claim.tree()["status"]["phase"] != "Bound") {
+        for claim in claims_of(set, &name) {
+            if claim_at(history, set, &claim).is_none_or(|claim| claim.tree()["status"]["phase"] != "Bound") {
                 return Some(format!("{claim} is not bound"));
             }
         }
@@ -178,12 +179,7 @@ fn wrong_set(history: &History, set: &State) -> Option<String> {
 }
 
 /// Waits until everything is right; `None` if that takes too long, which is then the verdict.
-pub async fn come_right(
-    ground: &Arc<Ground>,
-    world: &Arc<World>,
-    person: &Person,
-    limit: Duration,
-) -> Option<Duration> {
+pub async fn come_right(ground: &Arc<Ground>, person: &Person, limit: Duration) -> Option<Duration> {
     let begun = Instant::now();
     loop {
         let repaired = repair(ground, person).await;
@@ -193,7 +189,6 @@ pub async fn come_right(
             ground.violated(property, format!("after {} s without faults, {what}", limit.as_secs()));
             return None;
         }
-        let _ = world;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -209,17 +204,16 @@ struct Repairs {
     sets: Vec<(String, Value)>,
     /// Pods to delete.
     pods: Vec<(String, Uid)>,
+    /// Pods that a client held and did not let go.
+    held: Vec<String>,
 }
 
 /// Whether a pod lacks a claim that its set makes for it: it was adopted, and a pod's volumes cannot be changed.
 fn lacks_claims(history: &History, pod: &State) -> bool {
-    let set = owner(pod).and_then(|uid| history.of_uid(uid));
-    let templates = set.and_then(|set| set.tree()["spec"]["volumeClaimTemplates"].as_array());
+    let Some(set) = owner(pod).and_then(|uid| history.of_uid(uid)) else { return false };
     let volumes = pod.tree()["spec"]["volumes"].as_array();
-    templates.into_iter().flatten().any(|template| {
-        let claim = format!("{}-{}", template["metadata"]["name"].as_str().unwrap_or_default(), pod.name());
-        !volumes.into_iter().flatten().any(|one| one["persistentVolumeClaim"]["claimName"] == *claim)
-    })
+    claims_of(set, pod.name())
+        .any(|claim| !volumes.into_iter().flatten().any(|one| one["persistentVolumeClaim"]["claimName"] == *claim))
 }
 
 fn is_broken(tree: &Value, image: &str) -> bool {
@@ -232,12 +226,16 @@ fn is_broken(tree: &Value, image: &str) -> bool {
 fn repairs(history: &History) -> Repairs {
     let mut repairs = Repairs::default();
     let mut held: Vec<&str> = Vec::new();
+    let is_hold =
+        |pod: &State| pod.tree()["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(HOLD)));
+    let pods = history.all("/registry/core/pods/").filter(|(_, pod)| is_hold(pod));
+    repairs.held = pods.map(|(_, pod)| pod.name().to_owned()).collect();
     for (_, pod) in history.all("/registry/core/pods/").filter(|(_, pod)| !pod.is_terminating()) {
         let labels = &pod.tree()["metadata"]["labels"];
         let is_stranger = labels["app"] == "nobody" || labels["stranger"] == "true";
         let is_broken = is_broken(pod.tree(), POD_IMAGE);
         held.extend(owner(pod).filter(|_| is_broken));
-        let is_healed = owner(pod).and_then(|uid| history.of_uid(uid)).is_some_and(|set| heals(set));
+        let is_healed = owner(pod).and_then(|uid| history.of_uid(uid)).is_some_and(|set| heals(set.tree()));
         if is_stranger || is_broken && !is_healed || lacks_claims(history, pod) {
             repairs.pods.push((pod.name().to_owned(), Uid(pod.uid().to_owned())));
         }
@@ -260,12 +258,15 @@ fn repairs(history: &History) -> Repairs {
 
 /// Puts right what there is to be put right, and tells what it was.
 async fn repair(ground: &Arc<Ground>, person: &Person) -> Option<(&'static str, String)> {
-    let Repairs { sets, pods } = repairs(&ground.court().history);
-    let broken = sets.iter().map(|(name, _)| name).chain(pods.iter().map(|(name, _)| name)).next();
+    let Repairs { sets, pods, held } = repairs(&ground.court().history);
+    let broken = sets.iter().map(|(name, _)| name).chain(pods.iter().map(|(name, _)| name)).chain(&held).next();
     let broken = broken.map(|name| ("L1", format!("{name} could not be put right")));
     for (set, patch) in sets {
         let id = ObjectId::namespaced(api::resources::STATEFUL_SETS, NAMESPACE, &set);
         let _again = person.client().patch(&id, None, Patch::Json(patch), &WriteOptions::default()).await;
+    }
+    for name in held {
+        let _again = person.let_go(&name).await;
     }
     for (name, uid) in pods {
         let id = ObjectId::namespaced(api::resources::PODS, NAMESPACE, &name);
@@ -296,8 +297,11 @@ pub async fn stay_right(ground: &Arc<Ground>, world: &Arc<World>) {
     let gone: BTreeSet<Uid> = {
         let court = ground.court();
         let pods = court.history.of_kind("/registry/core/pods/", 0, u64::MAX);
-        let ever: BTreeSet<&str> = pods.map(|past| past.after.uid()).collect();
-        ever.into_iter().filter(|uid| court.history.of_uid(uid).is_none()).map(|uid| Uid(uid.to_owned())).collect()
+        let mut ever: BTreeSet<Uid> = pods.map(|past| Uid(past.after.uid().to_owned())).collect();
+        // Also what no API ever knew.
+        ever.extend(world.sandboxes().map(|sandbox| sandbox.pod));
+        ever.retain(|uid| court.history.of_uid(&uid.0).is_none());
+        ever
     };
     for pod in gone {
         for remains in world.remains(&pod).await {

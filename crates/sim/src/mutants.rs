@@ -22,7 +22,7 @@ const fn mutant(name: &'static str, class: &'static str, bug: &'static str) -> M
 }
 
 /// All of them.
-pub const ALL: [Mutant; 46] = [
+pub const ALL: [Mutant; 51] = [
     mutant("next-pod-before-last-is-ready", "C-47", "an ordered set creates the next pod before the last is ready"),
     mutant(
         "min-ready-is-ignored",
@@ -131,6 +131,27 @@ pub const ALL: [Mutant; 46] = [
     mutant("pod-away-from-its-volume", "N-11, S4", "a pod is placed on a node where its volume does not lie"),
     mutant("finalizers-do-not-hold", "S10", "an object is removed though it has finalizers"),
     mutant("preconditions-are-ignored", "B12, S8", "the UID and revision that a deletion names are not compared"),
+    mutant(
+        "new-pods-ignore-partition",
+        "C-44, S6",
+        "a pod lost below the partition comes back at the new revision (kubernetes #121534, U-17)",
+    ),
+    mutant(
+        "current-revision-moves-early",
+        "C-81, S7",
+        "the current revision becomes the new one before every pod is of it (U-14: kubernetes #73492)",
+    ),
+    mutant(
+        "adoption-without-confirmation",
+        "C-18, S8",
+        "a set takes pods over by its cache, without asking whether it is still there",
+    ),
+    mutant("agent-forgets-readiness", "S24", "a restarted agent says of what runs on that it is not ready"),
+    mutant(
+        "future-is-believed",
+        "S27, C-39",
+        "a pod that became ready by a clock that was years ahead is not available for years",
+    ),
     mutant("eviction-charges-nobody", "S11", "an eviction is granted and its budget is not charged"),
     mutant("eviction-overdraws", "S11", "an eviction is granted though the budget allows none"),
 ];

@@ -5,7 +5,7 @@
 //! it stood.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,29 +22,44 @@ pub const EPOCH_SECS: i64 = 1_767_225_600;
 /// Longest single wait before the clock is read again, so that a jump is noticed.
 const SLEEP_SECS_MAX: u64 = 60;
 
-/// A wall clock of one process: virtual time plus an offset that jumps.
+/// A wall clock of one process: virtual time, a little too fast or too slow, plus an offset that jumps.
 #[derive(Clone, Debug)]
 pub struct VirtualClock {
     begun: Instant,
+    drift_ppm: Arc<AtomicI64>,
     offset_secs: Arc<AtomicI64>,
+    /// The greatest distance of one jump so far.
+    jumped_secs: Arc<AtomicU64>,
 }
 
 impl VirtualClock {
     /// A clock that is right. `begun` is when the simulation began.
     pub fn new(begun: Instant) -> Self {
-        Self { begun, offset_secs: Arc::default() }
+        Self { begun, drift_ppm: Arc::default(), offset_secs: Arc::default(), jumped_secs: Arc::default() }
+    }
+
+    /// Makes the clock run too fast by so many millionths, too slow if negative; 0 makes it right.
+    pub fn set_drift(&self, ppm: i64) {
+        self.drift_ppm.store(ppm, Ordering::Relaxed);
     }
 
     /// Makes the clock wrong by so many seconds; 0 makes it right.
     pub fn set_offset(&self, secs: i64) {
-        self.offset_secs.store(secs, Ordering::Relaxed);
+        let before = self.offset_secs.swap(secs, Ordering::Relaxed);
+        self.jumped_secs.fetch_max(before.abs_diff(secs), Ordering::Relaxed);
+    }
+
+    /// The greatest distance of one jump so far, in seconds.
+    pub fn jumped_secs(&self) -> u64 {
+        self.jumped_secs.load(Ordering::Relaxed)
     }
 }
 
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
         let since = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX / 4);
-        let micros = (EPOCH_SECS + self.offset_secs.load(Ordering::Relaxed)) * 1_000_000 + since;
+        let drifted = since / 1_000_000 * self.drift_ppm.load(Ordering::Relaxed);
+        let micros = (EPOCH_SECS + self.offset_secs.load(Ordering::Relaxed)) * 1_000_000 + since + drifted;
         Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
     }
 

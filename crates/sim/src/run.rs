@@ -11,7 +11,7 @@ use crate::coverage::Coverage;
 use crate::ears;
 use crate::ground::{Ground, Violation};
 use crate::liveness;
-use crate::scenario::{Act, Fault, Scenario};
+use crate::scenario::{Act, Fault, Scenario, Trouble};
 use crate::weather::Mishap;
 use crate::world::World;
 
@@ -55,7 +55,7 @@ pub fn run(scenario: &Scenario, keep_lines: bool) -> Outcome {
 }
 
 async fn play(scenario: &Scenario, keep_lines: bool, ears: &ears::Ears) -> Outcome {
-    let ground = Ground::new(scenario.seed, keep_lines);
+    let ground = Ground::new(scenario, keep_lines);
     declare(&mut ground.coverage());
     let settled = tokio::select! {
         biased;
@@ -105,7 +105,7 @@ async fn perform(ground: &Arc<Ground>, scenario: &Scenario, ears: &ears::Ears) -
     world.calm_down();
     errands.close();
     errands.wait().await;
-    let settled = liveness::come_right(ground, &world, &person, Duration::from_secs(SETTLE_SECS_MAX)).await?;
+    let settled = liveness::come_right(ground, &person, Duration::from_secs(SETTLE_SECS_MAX)).await?;
     liveness::stay_right(ground, &world).await;
     report(ground, ears);
     Some(settled)
@@ -120,6 +120,7 @@ fn report(ground: &Ground, ears: &ears::Ears) {
 fn declare(coverage: &mut Coverage) {
     coverage.declare("fault", &Fault::NAMES);
     coverage.declare("fault", &Mishap::ALL.map(Mishap::name));
+    coverage.declare("fault", &Trouble::ALL.map(Trouble::name));
     coverage.declare("client", &Act::NAMES);
     crate::branches::declare(coverage);
 }

@@ -19,6 +19,8 @@ pub struct Scenario {
     pub temper: Temper,
     /// The store lies on a disk that can tear what was not flushed (redb), instead of in memory.
     pub is_on_disk: bool,
+    /// How many millionths each part's clock may run too fast or too slow.
+    pub drift_ppm: u32,
     /// A known bug that is switched on.
     pub mutant: Option<&'static str>,
     /// What happens when, ascending.
@@ -151,6 +153,15 @@ pub enum Act {
         /// `spec.maxUnavailable`.
         unavailable_max: u32,
     },
+    /// A client puts a finalizer on a pod, and takes it off later.
+    Hold {
+        /// Of which set.
+        set: usize,
+        /// Which ordinal.
+        ordinal: u32,
+        /// How much later.
+        secs: u64,
+    },
     /// A client evicts a pod.
     Evict {
         /// Of which set.
@@ -206,6 +217,11 @@ pub enum Strategy {
         /// `maxUnavailable`; 0 leaves it out.
         unavailable_max: u32,
     },
+    /// RollingUpdate with a `maxUnavailable` in percent of the replicas.
+    RollingShare {
+        /// `maxUnavailable`.
+        percent: u32,
+    },
     /// OnDelete.
     OnDelete,
 }
@@ -227,6 +243,14 @@ pub enum Edit {
     Retention(bool, bool),
     /// `spec.minReadySeconds`.
     MinReady(u32),
+    /// `spec.ordinals.start`: the window of ordinals is shifted.
+    Start(u32),
+    /// `spec.revisionHistoryLimit`.
+    History(u32),
+    /// The annotations by which a set heals and rolls back, there or not.
+    Heal(bool),
+    /// `spec.replicas` again, by server-side apply.
+    Apply(u32),
 }
 
 /// `propagationPolicy`.
@@ -303,6 +327,22 @@ pub enum Fault {
         /// By how much.
         secs: i64,
     },
+    /// The store's disk flushes nothing for a while.
+    DiskStall {
+        /// For how long.
+        millis: u64,
+    },
+    /// A node's container runtime, network and volumes answer badly for a while.
+    Trouble {
+        /// On which node.
+        node: usize,
+        /// How.
+        trouble: Trouble,
+        /// How many of a thousand calls.
+        permille: u64,
+        /// For how long.
+        millis: u64,
+    },
     /// The store's disk fails after so many flushes.
     FlushFails {
         /// How many succeed.
@@ -325,9 +365,34 @@ pub enum Fault {
     },
 }
 
+/// How a machine's runtime, network and volumes fail those who ask them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// Nothing is done, and it says so.
+    Refuses,
+    /// It is done, and it says that it is not.
+    Lies,
+    /// It answers when the trouble is over.
+    Hangs,
+}
+
+impl Trouble {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Refuses, Self::Lies, Self::Hangs];
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refuses => "runtime refuses",
+            Self::Lies => "runtime lies",
+            Self::Hangs => "runtime hangs",
+        }
+    }
+}
+
 impl Fault {
     /// Names of all kinds, as in tables.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 14] = [
         "kill a part",
         "kill everything",
         "squall",
@@ -340,6 +405,8 @@ impl Fault {
         "flush fails",
         "disk full",
         "power cut",
+        "disk stall",
+        "runtime trouble",
     ];
 
     /// Its name in tables.
@@ -357,13 +424,15 @@ impl Fault {
             Self::FlushFails { .. } => "flush fails",
             Self::DiskFull { .. } => "disk full",
             Self::PowerCut { .. } => "power cut",
+            Self::DiskStall { .. } => "disk stall",
+            Self::Trouble { .. } => "runtime trouble",
         }
     }
 }
 
 impl Act {
     /// Names of all acts of clients, as in tables.
-    pub const NAMES: [&'static str; 23] = [
+    pub const NAMES: [&'static str; 28] = [
         "create set",
         "scale",
         "roll",
@@ -387,6 +456,11 @@ impl Act {
         "budget",
         "evict",
         "follow",
+        "shift ordinals",
+        "edit history limit",
+        "edit annotations",
+        "apply",
+        "hold pod",
     ];
 
     /// Its name in tables; empty for a fault.
@@ -401,6 +475,10 @@ impl Act {
                 Edit::Strategy(_) => "edit strategy",
                 Edit::Retention(..) => "edit retention",
                 Edit::MinReady(_) => "edit minReadySeconds",
+                Edit::Start(_) => "shift ordinals",
+                Edit::History(_) => "edit history limit",
+                Edit::Heal(_) => "edit annotations",
+                Edit::Apply(_) => "apply",
             },
             Self::DeleteSet { .. } => "delete set",
             Self::DeletePod { force: false, .. } => "delete pod",
@@ -415,6 +493,7 @@ impl Act {
             Self::KeepVolume { .. } => "keep volume",
             Self::DeleteVolume { .. } => "delete volume",
             Self::Budget { .. } => "budget",
+            Self::Hold { .. } => "hold pod",
             Self::Evict { .. } => "evict",
             Self::Follow { .. } => "follow",
             Self::Fault(_) => "",

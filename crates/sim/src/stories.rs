@@ -16,7 +16,7 @@ pub struct Story {
 }
 
 /// All of them.
-pub const ALL: [Story; 23] = [
+pub const ALL: [Story; 24] = [
     Story {
         name: "foreground",
         what: "a Parallel set whose pods take long to stop is deleted in the foreground",
@@ -107,6 +107,11 @@ pub const ALL: [Story; 23] = [
         acts: status_refused,
     },
     Story { name: "crowd", what: "a template whose pods their node turns away, and one that it takes", acts: crowd },
+    Story {
+        name: "ahead",
+        what: "pods become ready by a clock that is ten years ahead, and have to stay ready for a while",
+        acts: ahead,
+    },
     Story { name: "wholly-full", what: "the store's disk is full while sets come and go", acts: wholly_full },
 ];
 
@@ -122,7 +127,16 @@ impl Story {
         let steps = acts.map(|(number, (secs, act))| Step { number, at: Duration::from_secs(secs), act }).collect();
         let temper =
             Temper { crash_permille: 0, flap_permille: 0, start_millis_max: 300, stop_millis_max: 3000, probes_max: 1 };
-        Scenario { seed: 0, story: Some(self.name), nodes: 1, temper, is_on_disk: false, mutant: None, steps }
+        Scenario {
+            seed: 0,
+            story: Some(self.name),
+            nodes: 1,
+            temper,
+            is_on_disk: false,
+            drift_ppm: 0,
+            mutant: None,
+            steps,
+        }
     }
 }
 
@@ -352,6 +366,14 @@ fn status_refused() -> Vec<(u64, Act)> {
 
 fn crowd() -> Vec<(u64, Act)> {
     vec![(0, Act::Create(SetSpec { parallel: true, ..set(3) })), (15, edit(Edit::Crowd)), (50, edit(Edit::Roll(2)))]
+}
+
+fn ahead() -> Vec<(u64, Act)> {
+    vec![
+        (0, Act::Fault(Fault::ClockJump { part: agent(), secs: 10 * 365 * 86_400 })),
+        (1, Act::Create(SetSpec { min_ready_secs: 4, ..set(2) })),
+        (10, Act::Follow { resource: "pods", secs: 20 }),
+    ]
 }
 
 fn wholly_full() -> Vec<(u64, Act)> {

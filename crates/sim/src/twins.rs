@@ -16,11 +16,14 @@ use images::{Image, ImageError, Images, MemoryImages, RegistryAuth};
 use meta::Uid;
 use pod_network::{Attachment, MemoryNetwork, NetworkError, PodNetwork, ServicePort};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use volumes::{BindRequest, FileSet, FsGroup, MemoryVolumes, PodVolumes, SizeEnforcement, VolumeError, Volumes};
 
-use crate::ground::Ground;
+use crate::ground::{Ground, while_it_lasts};
 use crate::oracle::identity::Deed;
 use crate::process::Process;
+use crate::scenario::Trouble;
+use crate::weather::Spell;
 
 /// Longest time that processes take to die when they are killed.
 const DEATH_MILLIS_MAX: u64 = 300;
@@ -81,27 +84,67 @@ impl Guarded {
         };
         self.process.living(checked).await
     }
+
+    /// Does something to the machine that may be refused, done and not said, or kept waiting.
+    async fn try_to<T, E>(
+        &self,
+        deed: Option<Deed<'_>>,
+        work: impl Future<Output = Result<T, E>>,
+        refusal: impl FnOnce(&str) -> E,
+    ) -> Result<T, E> {
+        let spell = self.process.rng(|rng| self.ground.weather().trouble(&self.machine.node, rng));
+        let Some(Spell { trouble, until, .. }) = spell else { return self.act(deed, work).await };
+        self.ground.count("fault", trouble.name());
+        self.ground.note(format_args!("{}: {}", self.process.name, trouble.name()));
+        match trouble {
+            Trouble::Refuses => self.process.living(async { Err(refusal("the runtime refuses")) }).await,
+            Trouble::Lies => {
+                let _done = self.act(deed, work).await;
+                Err(refusal("the runtime says that it failed"))
+            }
+            Trouble::Hangs => {
+                let over = || {
+                    let left = until.saturating_duration_since(Instant::now());
+                    (!left.is_zero() && !self.ground.weather().is_fair()).then_some(left)
+                };
+                self.process.living(while_it_lasts(over)).await;
+                self.act(deed, work).await
+            }
+        }
+    }
+}
+
+fn helper(why: &str) -> RuntimeError {
+    RuntimeError::Helper { doing: "ask the runtime".to_owned(), why: why.to_owned() }
+}
+
+fn unreachable(why: &str) -> VolumeError {
+    VolumeError::Io { doing: "reach the volumes".to_owned(), source: std::io::Error::other(why.to_owned()) }
+}
+
+fn kernel(why: &str) -> NetworkError {
+    NetworkError::Kernel { doing: "ask the kernel".to_owned(), why: why.to_owned() }
 }
 
 #[async_trait]
 impl Runtime for Guarded {
     async fn run_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
         let pod = spec.pod.clone();
-        self.act(Some(Deed::RunSandbox { pod: &pod }), self.machine.runtime.run_sandbox(spec)).await
+        self.try_to(Some(Deed::RunSandbox { pod: &pod }), self.machine.runtime.run_sandbox(spec), helper).await
     }
 
     async fn create_container(&self, pod: &Uid, spec: ContainerSpec) -> Result<(), RuntimeError> {
-        self.act(None, self.machine.runtime.create_container(pod, spec)).await
+        self.try_to(None, self.machine.runtime.create_container(pod, spec), helper).await
     }
 
     async fn start_container(&self, pod: &Uid, container: &ContainerId) -> Result<ContainerState, RuntimeError> {
         let deed = Deed::StartContainer { pod, container };
-        self.act(Some(deed), self.machine.runtime.start_container(pod, container)).await
+        self.try_to(Some(deed), self.machine.runtime.start_container(pod, container), helper).await
     }
 
     async fn signal(&self, pod: &Uid, container: &ContainerId, signal: Signal) -> Result<(), RuntimeError> {
         let deed = Deed::Signal { pod, container, signal };
-        self.act(Some(deed), self.machine.runtime.signal(pod, container, signal)).await
+        self.try_to(Some(deed), self.machine.runtime.signal(pod, container, signal), helper).await
     }
 
     async fn kill_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
@@ -110,23 +153,23 @@ impl Runtime for Guarded {
             tokio::time::sleep(Duration::from_millis(self.process.rng(|rng| rng.below(DEATH_MILLIS_MAX)))).await;
             self.machine.runtime.kill_sandbox(pod).await
         };
-        self.act(Some(Deed::KillSandbox { pod }), killing).await
+        self.try_to(Some(Deed::KillSandbox { pod }), killing, helper).await
     }
 
     async fn remove_container(&self, pod: &Uid, container: &ContainerId) -> Result<(), RuntimeError> {
-        self.act(None, self.machine.runtime.remove_container(pod, container)).await
+        self.try_to(None, self.machine.runtime.remove_container(pod, container), helper).await
     }
 
     async fn remove_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
-        self.act(Some(Deed::RemoveSandbox { pod }), self.machine.runtime.remove_sandbox(pod)).await
+        self.try_to(Some(Deed::RemoveSandbox { pod }), self.machine.runtime.remove_sandbox(pod), helper).await
     }
 
     async fn exec(&self, pod: &Uid, container: &ContainerId, spec: ExecSpec) -> Result<ExecSession, RuntimeError> {
-        self.process.living(self.machine.runtime.exec(pod, container, spec)).await
+        self.try_to(None, self.machine.runtime.exec(pod, container, spec), helper).await
     }
 
     async fn list(&self) -> Result<Vec<SandboxStatus>, RuntimeError> {
-        self.process.living(self.machine.runtime.list()).await
+        self.try_to(None, self.machine.runtime.list(), helper).await
     }
 
     fn subscribe(&self) -> mpsc::Receiver<RuntimeEvent> {
@@ -137,7 +180,7 @@ impl Runtime for Guarded {
 #[async_trait]
 impl Volumes for Guarded {
     async fn set_up(&self, request: &PodVolumes) -> Result<(), VolumeError> {
-        self.act(Some(Deed::Mount { request }), self.machine.volumes.set_up(request)).await
+        self.try_to(Some(Deed::Mount { request }), self.machine.volumes.set_up(request), unreachable).await
     }
 
     async fn update_files(
@@ -155,15 +198,16 @@ impl Volumes for Guarded {
     }
 
     async fn tear_down(&self, pod: &Uid) -> Result<(), VolumeError> {
-        self.act(Some(Deed::Unmount { pod }), self.machine.volumes.tear_down(pod)).await
+        self.try_to(Some(Deed::Unmount { pod }), self.machine.volumes.tear_down(pod), unreachable).await
     }
 
     async fn pods(&self) -> Result<Vec<Uid>, VolumeError> {
-        self.process.living(self.machine.volumes.pods()).await
+        self.try_to(None, self.machine.volumes.pods(), unreachable).await
     }
 
     async fn delete_data(&self, volume_name: &str) -> Result<(), VolumeError> {
-        self.act(Some(Deed::DeleteData { volume: volume_name }), self.machine.volumes.delete_data(volume_name)).await
+        let deleting = self.machine.volumes.delete_data(volume_name);
+        self.try_to(Some(Deed::DeleteData { volume: volume_name }), deleting, unreachable).await
     }
 
     async fn close(&self) -> Result<(), VolumeError> {
@@ -182,12 +226,15 @@ impl Volumes for Guarded {
 #[async_trait]
 impl PodNetwork for Guarded {
     async fn attach(&self, pod: &Uid, netns: BorrowedFd<'_>) -> Result<Attachment, NetworkError> {
-        let attached = self.process.living(self.machine.network.attach(pod, netns)).await;
-        if let Ok(attachment) = &attached {
-            let found = self.ground.court().attached(&self.machine.node, pod, attachment.address);
-            self.ground.violated_all(found);
-        }
-        attached
+        let attaching = async {
+            let attached = self.machine.network.attach(pod, netns).await;
+            if let Ok(attachment) = &attached {
+                let found = self.ground.court().attached(&self.machine.node, pod, attachment.address);
+                self.ground.violated_all(found);
+            }
+            attached
+        };
+        self.try_to(None, attaching, kernel).await
     }
 
     async fn attachment(&self, pod: &Uid) -> Option<Attachment> {
@@ -195,9 +242,12 @@ impl PodNetwork for Guarded {
     }
 
     async fn detach(&self, pod: &Uid) -> Result<(), NetworkError> {
-        let detached = self.process.living(self.machine.network.detach(pod)).await;
-        self.ground.court().detached(pod);
-        detached
+        let detaching = async {
+            let detached = self.machine.network.detach(pod).await;
+            self.ground.court().detached(pod);
+            detached
+        };
+        self.try_to(None, detaching, kernel).await
     }
 
     async fn set_services(&self, services: &[ServicePort]) -> Result<(), NetworkError> {

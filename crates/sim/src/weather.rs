@@ -1,10 +1,11 @@
-//! The faults that are in force at a moment, on the way between a part and the API server.
+//! The faults that are in force at a moment: on the way between a part and the API server, of nodes, of the disk.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::rng::Rng;
+use crate::scenario::Trouble;
 
 /// What can befall a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,12 +51,28 @@ pub struct Squall {
     pub until: Instant,
 }
 
+/// A time in which a node's runtime, network and volumes answer badly.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spell {
+    /// Name of the node.
+    pub node: String,
+    /// How.
+    pub trouble: Trouble,
+    /// How many of a thousand calls.
+    pub permille: u64,
+    /// Until when.
+    pub until: Instant,
+}
+
 /// All that is in force.
 #[derive(Debug, Default)]
 pub struct Weather {
     squalls: Vec<Squall>,
     /// Watches of a part that stand still until a moment: the part, a resource (empty for all), the moment.
     calms: Vec<(String, String, Instant)>,
+    spells: Vec<Spell>,
+    /// Until when the store's disk flushes nothing.
+    disk_until: Option<Instant>,
     /// Nothing more goes wrong.
     is_fair: bool,
 }
@@ -71,6 +88,29 @@ impl Weather {
     pub fn stall(&mut self, part: &str, resource: &str, until: Instant) {
         self.calms.retain(|(_, _, end)| *end > Instant::now());
         self.calms.push((part.to_owned(), resource.to_owned(), until));
+    }
+
+    /// Adds a time of trouble on a node.
+    pub fn spell(&mut self, spell: Spell) {
+        self.spells.retain(|other| other.until > Instant::now());
+        self.spells.push(spell);
+    }
+
+    /// How a call on a node fares now.
+    pub fn trouble(&self, node: &str, rng: &mut Rng) -> Option<Spell> {
+        let now = Instant::now();
+        let mut here = self.spells.iter().filter(|spell| spell.until > now && spell.node == node);
+        here.find(|spell| rng.chance(spell.permille)).cloned()
+    }
+
+    /// Lets the disk flush nothing until a moment.
+    pub fn stall_disk(&mut self, until: Instant) {
+        self.disk_until = self.disk_until.max(Some(until));
+    }
+
+    /// How long the disk flushes nothing yet.
+    pub fn disk_stalled_for(&self) -> Option<Duration> {
+        self.disk_until?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
     /// Everything works from now on.

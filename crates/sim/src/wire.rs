@@ -292,19 +292,13 @@ impl Feed {
     }
 
     async fn arrive(&mut self) -> Option<Result<WatchEvent, Status>> {
-        let stalled = self.ground.weather().stalled_for(&self.process.name, &self.resource);
-        if let Some(how_long) = stalled {
-            tokio::time::sleep(how_long).await;
-        }
+        self.ground.watches_stand_still(&self.process.name, &self.resource).await;
         let event = tokio::select! {
             biased;
             () = self.server.gone() => return Some(Err(lost("connection reset by peer"))),
             event = self.events.next() => event?,
         };
-        let stalled = self.ground.weather().stalled_for(&self.process.name, &self.resource);
-        if let Some(how_long) = stalled {
-            tokio::time::sleep(how_long).await;
-        }
+        self.ground.watches_stand_still(&self.process.name, &self.resource).await;
         Some(event)
     }
 }

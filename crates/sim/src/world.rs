@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::Client;
-use container_runtime::{Life, Script, VirtualRuntime};
+use container_runtime::{Life, SandboxStatus, Script, VirtualRuntime};
 use controllers::{Controllers, PlanObserver};
 use images::{Image, MemoryImages};
 use informer::{Clock, Informers};
@@ -24,16 +24,18 @@ use volumes::{MemoryVolumes, Volumes};
 
 use crate::control::Server;
 use crate::disk::Disk;
-use crate::ground::Ground;
-use crate::process::Process;
+use crate::ground::{Ground, while_it_lasts};
+use crate::process::{Process, VirtualClock};
 use crate::rng::Rng;
 use crate::scenario::{Act, Fault, Scenario, Temper};
 use crate::twins::{Guarded, Machine};
-use crate::weather::Squall;
+use crate::weather::{Spell, Squall};
 use crate::wire::Wire;
 
 /// Templates whose image exists have versions up to this one.
 const VERSIONS_MAX: u32 = 40;
+/// A clock that was set by more than that was wrong for good: what goes by it is restarted when it is right again.
+const STRAY_SECS_MAX: u64 = 200;
 /// Pause before a part that did not start is started again.
 const START_PAUSE: Duration = Duration::from_millis(700);
 
@@ -72,6 +74,7 @@ impl World {
         let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
         let folder = folder.expect("a temporary folder for the nodes' files");
         let machines = (1..=scenario.nodes).map(|number| machine(ground, scenario.temper, number, folder.path()));
+        ground.court().order.clocks_differ = scenario.drift_ppm > 0;
         ground.court().order.is_calm = !scenario.steps.iter().any(|step| matches!(step.act, Act::Fault(_)));
         let (orders, received) = mpsc::unbounded_channel();
         let world = Arc::new(Self {
@@ -103,6 +106,11 @@ impl World {
     /// A client for a process under a user's name.
     pub fn client(&self, process: &Arc<Process>, user: &str) -> Arc<dyn Client> {
         Arc::new(Wire::new(&self.ground, process, user))
+    }
+
+    /// The sandboxes on all nodes.
+    pub fn sandboxes(&self) -> impl Iterator<Item = SandboxStatus> {
+        self.machines.iter().flat_map(|(machine, _)| machine.sandboxes())
     }
 
     fn start_part(self: &Arc<Self>, name: &str) {
@@ -225,6 +233,15 @@ impl World {
                     }
                 }
             }
+            Fault::DiskStall { millis } => {
+                self.ground.weather().stall_disk(Instant::now() + Duration::from_millis(*millis));
+            }
+            Fault::Trouble { node, trouble, permille, millis } => {
+                let Some((machine, _)) = self.machines.get(node - 1) else { return };
+                let until = Instant::now() + Duration::from_millis(*millis);
+                let spell = Spell { node: machine.node.clone(), trouble: *trouble, permille: *permille, until };
+                self.ground.weather().spell(spell);
+            }
             Fault::FlushFails { flushes } => self.disk.fail_after(*flushes),
             Fault::DiskFull { wholly, millis } => {
                 let room = if *wholly { store::Room::Exhausted } else { store::Room::Low };
@@ -275,7 +292,22 @@ impl World {
             process.resume();
             process.clock.set_offset(0);
         }
+        self.restart_strayed();
         self.start_missing();
+    }
+
+    /// Starts anew what had a clock that was wrong by more than minutes: timers go by the wall clock and stand as long
+    /// as it is set back, so whoever sets a clock back by years restarts what went by it.
+    fn restart_strayed(&self) {
+        let strayed = |clock: &VirtualClock| clock.jumped_secs() > STRAY_SECS_MAX;
+        if strayed(&self.ground.server_clock) {
+            let _ = self.orders.send(Order::Kill { millis: 0 });
+        }
+        let names: Vec<String> = {
+            let parts = self.parts();
+            parts.iter().filter(|(_, one)| strayed(&one.clock)).map(|(name, _)| name.clone()).collect()
+        };
+        names.iter().for_each(|name| self.kill_part(name));
     }
 
     /// What a pod holds on the machines, in words; empty if nothing.
@@ -326,7 +358,12 @@ async fn supervise(ground: Arc<Ground>, disk: Disk, mut orders: mpsc::UnboundedR
         ground.note(format_args!("the server is killed"));
         ground.set_server(None);
         server.kill().await;
-        tokio::time::sleep(Duration::from_millis(down)).await;
+        let back = Instant::now() + Duration::from_millis(down);
+        while_it_lasts(|| {
+            let left = back.saturating_duration_since(Instant::now());
+            (!left.is_zero() && !ground.weather().is_fair()).then_some(left)
+        })
+        .await;
     }
 }
 

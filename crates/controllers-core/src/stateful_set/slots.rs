@@ -392,7 +392,8 @@ impl<'v, 'a> Walk<'v, 'a> {
             UpdateStrategy::RollingUpdate(None) => set.start.saturating_add(set.status.current_replicas.max(0)),
             UpdateStrategy::RollingUpdate(Some(block)) => set.start.saturating_add(block.partition),
         };
-        if ordinal.0 < first_updated { &self.choice.current } else { &self.choice.update }
+        let is_held_back = ordinal.0 < first_updated && !meta::mutants::is_on("new-pods-ignore-partition");
+        if is_held_back { &self.choice.current } else { &self.choice.update }
     }
 
     fn template_for_new(&self, ordinal: Ordinal) -> Value {

@@ -33,7 +33,8 @@ pub(super) fn count(
         collision_count: choice.collision_count,
     };
     let counts = [status.updated_replicas, status.ready_replicas, status.replicas];
-    if counts.iter().all(|count| *count == set.replicas) {
+    let is_early = status.updated_replicas > 0 && meta::mutants::is_on("current-revision-moves-early");
+    if is_early || counts.iter().all(|count| *count == set.replicas) {
         status.current_replicas = status.updated_replicas;
         status.current_revision.clone_from(&status.update_revision);
     }

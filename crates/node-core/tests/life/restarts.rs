@@ -3,7 +3,7 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use super::world::{World, found, pod};
+use super::world::{EPOCH, World, found, pod};
 use super::{RUNNING, one};
 
 /// A pod as the API has it while it runs.
@@ -34,9 +34,30 @@ fn a_restarted_agent_touches_nothing_and_a_ready_container_stays_ready() {
         status -> Running Ready | c running, restarts 2, ready
     "#]]
     .assert_eq(&got);
-    let ready = world.machine.status(world.now).conditions.unwrap();
-    let ready = ready.iter().find(|condition| condition.type_ == "Ready").unwrap();
-    assert_eq!(ready.last_transition_time.as_ref().unwrap().0.to_string(), "2026-11-21T06:00:05Z");
+    assert_eq!(ready_since(&mut world), "2026-11-21T06:00:05Z");
+}
+
+fn ready_since(world: &mut World) -> String {
+    let conditions = world.machine.status(world.now).conditions.unwrap();
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    ready.last_transition_time.as_ref().unwrap().0.to_string()
+}
+
+#[test]
+fn s27_a_pod_that_became_ready_in_the_future_is_ready_from_now_on() {
+    let since = |told: &str| {
+        let mut pod = running_pod(one());
+        let ready = &mut pod.status.as_mut().unwrap().conditions.as_mut().unwrap()[0];
+        ready.last_transition_time = Some(serde_json::from_value(json!(told)).unwrap());
+        let mut world = World::new(pod);
+        world.machine.adopt(found(true, &[("c", 2, None)], world.now), world.now);
+        ready_since(&mut world)
+    };
+    // The machine's clock was ten years ahead: minReadySeconds would count from there.
+    assert_eq!(since("2036-11-21T06:00:05Z"), EPOCH);
+    assert_eq!(since("2026-11-21T06:00:05Z"), "2026-11-21T06:00:05Z");
+    // Clocks differ a little, always.
+    assert_eq!(since("2026-11-21T07:00:02Z"), "2026-11-21T07:00:02Z");
 }
 
 #[test]

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use container_runtime::{ContainerId, ContainerState, SandboxStatus, Signal};
 use meta::Uid;
 use store_core::EventKind;
+use tokio::time::Instant;
 use volumes::{PodVolumes, VolumeSource};
 
 use super::Found;
 use super::history::{History, Past, State};
+use super::readiness::Readiness;
 use crate::wire::{Call, Verb};
 
 /// What an agent does to its machine.
@@ -102,6 +104,8 @@ pub struct Identity {
     addresses: BTreeMap<IpAddr, String>,
     /// Newest revision when the agent of a node began.
     agent_since: BTreeMap<String, u64>,
+    /// Whether a new agent takes a pod's readiness away.
+    pub readiness: Readiness,
     /// Pods that the agent of a node has read afresh since it began.
     fresh: BTreeSet<(String, String)>,
 }
@@ -110,6 +114,7 @@ impl Identity {
     /// An agent begins on a node.
     pub fn agent_began(&mut self, node: &str, revision: u64) {
         self.agent_since.insert(node.to_owned(), revision);
+        self.readiness.began(node, revision, Instant::now());
         self.fresh.retain(|(other, _)| other != node);
     }
 

@@ -7,7 +7,12 @@ pub mod claims;
 pub mod history;
 pub mod identity;
 pub mod order;
+pub mod readiness;
+pub mod reads;
 pub mod revisions;
+pub mod rollout;
+#[cfg(test)]
+mod testing;
 pub mod watches;
 pub mod writes;
 
@@ -20,6 +25,7 @@ use container_runtime::SandboxStatus;
 use meta::{Status, Uid};
 use store::Store;
 use store_core::{Event, EventKind};
+use tokio::time::Instant;
 
 use crate::wire::{Answer, Call};
 use history::History;
@@ -39,8 +45,8 @@ pub fn in_words(property: &str) -> &'static str {
         "S4" => "a claim is used by its ordinal only, and a volume is mounted on one node at most",
         "S5" => "nothing deletes a claim or its bytes unless the policy in force asks for it",
         "S6" => "pods are created, deleted and updated in order and within the budget",
-        "S7" => "revisions are immutable, re-used for equal templates, and kept while something uses them",
-        "S8" => "every write of a controller names the UID and hits no other incarnation",
+        "S7" => "revisions are immutable, re-used and kept while used; a status moves along them",
+        "S8" => "a controller's write names the UID it means, and takes over only what its owner selects and asks for",
         "S9" => "the garbage collector deletes only what has no living owner",
         "S10" => "an object goes only without finalizers; a deletion is never taken back, grace only shortens",
         "S11" => "an eviction is charged to its budget, once, and no budget is overdrawn",
@@ -52,7 +58,7 @@ pub fn in_words(property: &str) -> &'static str {
         "S17" => "nobody sees time run backwards",
         "S18" => "compaction removes nothing that can still be seen",
         "S22" => "a refused request changes nothing",
-        "S24" => "a restart of the agent touches no container",
+        "S24" => "a restart of the agent touches no container and no readiness",
         "S25" => "when the API says that a pod is gone, nothing of it is left",
         "L1" => "once edits and faults stop, what is wanted comes to be",
         "L2" => "once it has come to be, nothing is written any more",
@@ -126,6 +132,7 @@ impl Court {
     /// A request reached the server.
     pub fn asked(&mut self, call: &Call) -> Ticket {
         self.identity.asked(call, &self.history);
+        self.identity.readiness.asked(call);
         let propagation = call.delete.as_ref().and_then(|options| options.propagation);
         if let (Some(propagation), Some(owner)) = (propagation, self.history.get(&writes::key(call))) {
             // The last policy counts (V-50).
@@ -141,7 +148,7 @@ impl Court {
 
     /// The server has an answer.
     pub fn answered(&mut self, call: &Call, ticket: Ticket, answer: Result<Answer<'_>, &Status>) -> Found {
-        let mut found = Found::new();
+        let mut found = reads::answered(call, &self.history, ticket.revision, answer);
         if let Ok(Answer::List(list)) = answer {
             found.extend(watches::listed(&self.history, call, list));
         }
@@ -149,6 +156,7 @@ impl Court {
             Ok(Answer::Object(object)) => {
                 self.identity.answered(call, &object.uid().0);
                 found.extend(self.order.idle(call, ticket.revision, object));
+                self.order.rollout.read(call, ticket.revision, object);
             }
             Ok(Answer::List(_) | Answer::Stream | Answer::Done) => {}
             Err(status) => found.extend(self.order.refused(call, &self.history, status)),
@@ -163,6 +171,20 @@ impl Court {
                 found.extend(revisions::answered(call, &self.history, ticket.revision));
                 found.extend(self.order.done(call, &self.history, ticket.revision));
             }
+            if let Ok(Answer::Object(object)) = answer {
+                found.extend(self.wrote(call, ticket.revision, object.resource_version.0));
+            }
+        }
+        found
+    }
+
+    /// A write was answered with the revision at which it was done.
+    fn wrote(&mut self, call: &Call, from: u64, written: u64) -> Found {
+        let is_calm = self.order.is_calm;
+        let mut found = self.order.rollout.done(call, &self.history, from, written, is_calm);
+        // A probe is due by its agent's own clock.
+        if !self.order.clocks_differ {
+            found.extend(self.identity.readiness.done(call, &self.history, from, written, Instant::now()));
         }
         found
     }

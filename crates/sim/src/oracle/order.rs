@@ -13,6 +13,7 @@ use store_core::EventKind;
 
 use super::Found;
 use super::history::{History, Past, State};
+use super::rollout::Rollout;
 use super::writes::key;
 use crate::process::EPOCH_SECS;
 use crate::wire::{Call, Verb};
@@ -22,7 +23,7 @@ const SETS: &str = "/registry/apps/statefulsets/";
 /// Clocks of two parts, and a plan and its write, are that close to each other.
 const ROUNDING_MILLIS: u64 = 100;
 /// How old what a controller acts on may be where nothing fails.
-const LAG_MILLIS_MAX: u64 = 3_000;
+pub(super) const LAG_MILLIS_MAX: u64 = 3_000;
 
 /// Follows the set controller's writes.
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub struct Order {
     pub clocks_differ: bool,
     /// Nothing fails in this run: caches lag by no more than [`LAG_MILLIS_MAX`].
     pub is_calm: bool,
+    /// Of which revisions it makes pods.
+    pub rollout: Rollout,
 }
 
 /// A pod at a moment.
@@ -74,6 +77,10 @@ impl SetAt {
         let replicas = spec["replicas"].as_u64().unwrap_or(1);
         let unavailable_max = match &rolling["maxUnavailable"] {
             Value::Number(number) => number.as_u64().unwrap_or(1),
+            Value::String(text) => {
+                let percent: Option<u64> = text.strip_suffix('%').and_then(|number| number.parse().ok());
+                percent.map_or(1, |percent| replicas * percent / 100)
+            }
             _ => 1,
         };
         Self {
@@ -84,7 +91,7 @@ impl SetAt {
             partition: rolling["partition"].as_u64().unwrap_or(0),
             unavailable_max,
             min_ready_millis: spec["minReadySeconds"].as_u64().unwrap_or(0) * 1000,
-            heals: set["metadata"]["annotations"]["roadstead.dev/heal-rollout"] == "never-ready",
+            heals: heals(set),
             deleting: !set["metadata"]["deletionTimestamp"].is_null(),
         }
     }
@@ -97,6 +104,11 @@ impl SetAt {
         let Some(pod) = pod.filter(|pod| !pod.terminating && !pod.ended) else { return false };
         pod.ready_since.is_some_and(|since| !exact || since + self.min_ready_millis <= now + ROUNDING_MILLIS)
     }
+}
+
+/// Whether a set asks that pods which never became ready are replaced without a person.
+pub fn heals(set: &Value) -> bool {
+    set["metadata"]["annotations"]["roadstead.dev/heal-rollout"] == "never-ready"
 }
 
 fn pod_at(past: &Past, before: Option<&PodAt>) -> PodAt {
@@ -118,13 +130,13 @@ fn pod_at(past: &Past, before: Option<&PodAt>) -> PodAt {
 }
 
 /// The set that controls an object: name and UID.
-fn controller(object: &Value) -> Option<(&str, &str)> {
+pub(super) fn controller(object: &Value) -> Option<(&str, &str)> {
     let owners = object["metadata"]["ownerReferences"].as_array()?;
     let owner = owners.iter().find(|owner| owner["controller"] == true && owner["kind"] == "StatefulSet")?;
     Some((owner["name"].as_str()?, owner["uid"].as_str()?))
 }
 
-fn ordinal_of(pod: &str, set: &str) -> Option<u64> {
+pub(super) fn ordinal_of(pod: &str, set: &str) -> Option<u64> {
     pod.strip_prefix(set)?.strip_prefix('-')?.parse().ok()
 }
 
@@ -162,6 +174,14 @@ fn timeline(history: &History, namespace: &str, set: &str, uid: &str, from: u64,
         states.push((0, pods));
     }
     states
+}
+
+/// Whether there was a moment in `[from, upto]` at which as many pods as a set wants were ready and of a revision.
+pub(super) fn was_complete(history: &History, set: &State, revision: &str, from: u64, upto: u64) -> bool {
+    let wanted = SetAt::of(set.tree()).replicas;
+    let done = |pod: &&PodAt| pod.revision == revision && pod.ready_since.is_some() && !pod.terminating;
+    let states = timeline(history, set.namespace(), set.name(), set.uid(), from, upto);
+    states.iter().any(|(_, pods)| pods.values().filter(done).count() as u64 >= wanted)
 }
 
 /// Every state of a set that a controller may have acted on.
@@ -224,6 +244,7 @@ impl Order {
         self.began = revision;
         self.pods.clear();
         self.made.clear();
+        self.rollout.began(incarnation, revision);
     }
 
     /// The set controller was told that it made something.
