@@ -1,6 +1,7 @@
 //! What changes of a set do, as a person reads it.
 
 use expect_test::{Expect, expect};
+use explain::forecast::Fate;
 use explain::{Cluster, Ref, forecast};
 use serde_json::{Value, json};
 
@@ -360,9 +361,33 @@ fn with_claims_that_go() -> Cluster {
     settled(&with_claims)
 }
 
-fn own_by_a_pod_that_is_gone(cluster: &mut Cluster, claim: &str, pod: &str) {
+fn own_by(cluster: &mut Cluster, claim: &str, [version, kind, name]: [&str; 3]) {
     let claim = cluster.get_mut(&Ref::new("PersistentVolumeClaim", "default", claim)).expect("the claim");
-    claim["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": "gone"}]);
+    let owner = json!([{"apiVersion": version, "kind": kind, "name": name, "uid": "gone"}]);
+    claim["metadata"]["ownerReferences"] = owner;
+}
+
+fn own_by_a_pod_that_is_gone(cluster: &mut Cluster, claim: &str, pod: &str) {
+    own_by(cluster, claim, ["v1", "Pod", pod]);
+}
+
+#[test]
+fn the_claims_of_a_former_set_go_as_that_one_asked() {
+    let mut cluster = with_claims_that_go();
+    cluster.remove(&Ref::new("Pod", "default", "redis-2"));
+    own_by(&mut cluster, "data-redis-2", ["apps/v1", "StatefulSet", "redis"]);
+    let told = forecast::forecast(&cluster, &edited(&cluster, |_| {}), NOW.parse().expect("a time")).expect("a set");
+    let whens = told.claims.iter().map(|claim| (claim.fate, claim.because.join(", ")));
+    let former = "spec.persistentVolumeClaimRetentionPolicy.whenDeleted of the set that is gone".to_owned();
+    assert_eq!(whens.collect::<Vec<_>>(), [(Fate::Deleted, former), (Fate::Created, String::new())]);
+}
+
+#[test]
+fn a_claim_whose_owner_is_of_a_kind_that_is_not_known_here_stays() {
+    let mut cluster = with_claims_that_go();
+    own_by(&mut cluster, "data-redis-2", ["apps.kruise.io/v1beta1", "StatefulSet", "redis"]);
+    let told = forecast::forecast(&cluster, &edited(&cluster, |_| {}), NOW.parse().expect("a time")).expect("a set");
+    assert_eq!(told.claims, []);
 }
 
 #[test]
@@ -409,7 +434,7 @@ fn a_claim_that_somebody_deletes_is_made_anew_with_its_pod_and_not_before() {
         statefulset/redis
           spec.template.spec.containers[redis].image: redis:7 → redis:8
           pod redis-0  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
-          pod redis-1  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
+          pod redis-1  is made anew; its name stays, and EMPTY is data-redis-1, whose deletion waits for this (spec.template.spec.containers[redis].image)
           pod redis-2  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image)
           claim data-redis-1 is created
           in this order (a pod of this set took 2.0 s to be ready so far):

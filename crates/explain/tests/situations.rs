@@ -127,6 +127,7 @@ situations! {
     a_claim_names_a_released_volume
     a_volume_cannot_grow
     a_claim_is_kept_by_a_pod_that_has_ended
+    a_pod_became_ready_in_the_future
     a_claim_is_kept_by_its_user
     no_registry_knows_the_image
     the_registry_does_not_authorize

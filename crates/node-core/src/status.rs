@@ -18,8 +18,8 @@ const CONTAINERS_READY: &str = "ContainersReady";
 const SCHEDULED: &str = "PodScheduled";
 const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
-/// A moment that is further ahead than this was told by another clock.
-const CLOCK_STEP: Duration = Duration::from_secs(2);
+/// Clocks of two machines differ by no more, if both are right.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// Conditions of the object with their last transitions, so that they are not reported as new.
 pub(crate) fn known_conditions(pod: &core::Pod) -> BTreeMap<&'static str, (String, Timestamp)> {
@@ -164,13 +164,17 @@ impl PodMachine {
         }
         all.extend(ever_ready);
         let generation = self.pod.metadata.generation;
+        let creation = self.pod.metadata.creation_timestamp.as_ref();
+        let is_after_creation = creation.is_none_or(|creation| creation.0 <= now);
         let mut shown = Vec::new();
         for condition in all {
             let status = if condition.holds { "True" } else { "False" };
             let known = self.conditions.entry(condition.name).or_insert_with(|| (String::new(), now));
-            // A transition in the future was told by a clock that was wrong: whoever waits from then on would wait for
-            // years, so it counts from now (S27).
-            let is_ahead = known.1 > crate::after(now, CLOCK_STEP) && !meta::mutants::is_on("future-is-believed");
+            // A transition in the future was told by a clock that was ahead: whoever waits from then on would wait for
+            // years, so it counts from now (S27). Before the pod was made it is our own clock that is wrong.
+            let is_ahead = is_after_creation
+                && known.1 > crate::after(now, CLOCK_SKEW_MAX)
+                && !meta::mutants::is_on("future-is-believed");
             if known.0 != status || is_ahead {
                 *known = (status.to_owned(), now);
             }

@@ -81,12 +81,17 @@ pub async fn heal_rollout(client: &Client) -> Result<HealRollout> {
     Ok(cluster.heal_rollout())
 }
 
-/// The objects of a kind; none if the kind is not served.
+/// Kinds without which an answer would be wrong, not only short.
+const NEEDED: [&str; 4] = ["StatefulSet", "Pod", "PersistentVolumeClaim", "ControllerRevision"];
+
+/// The objects of a kind; none if the kind is not served, or not to be seen and not needed.
 async fn list(client: &Client, kind: &str, version: &str, path: &str) -> Result<Vec<Value>> {
     let request = http::Request::get(path).body(Vec::new())?;
     let mut answer: Value = match client.request(request).await {
         Ok(answer) => answer,
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 403 => return Ok(Vec::new()),
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 403 && !NEEDED.contains(&kind) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error).with_context(|| format!("list {path}")),
     };
     let Some(items) = answer.get_mut("items").and_then(Value::as_array_mut) else { return Ok(Vec::new()) };

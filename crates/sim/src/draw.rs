@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use crate::scenario::{Act, Cascade, Edit, Fault, Scenario, SetSpec, Step, Strategy, Temper, Trouble};
 use crate::weather::Mishap;
 
-/// Longest time in which things happen.
+/// Longest time in which things happen, in a script without long faults.
 const SECS_MAX: u64 = 120;
 /// The same in a run with long faults, and the longest of these: ten minutes (reliability.md 2.0).
 const LONG_SPAN_MILLIS: u64 = 900_000;

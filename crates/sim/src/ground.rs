@@ -74,10 +74,8 @@ impl fmt::Debug for Ground {
 
 /// A clock that is right but for its drift, which is a machine's own.
 fn drifting(seed: u64, ppm_max: u32, machine: &str, begun: Instant) -> VirtualClock {
-    let clock = VirtualClock::new(begun);
     let all = Rng::of(seed, &format!("drift/{machine}")).below(2 * u64::from(ppm_max) + 1);
-    clock.set_drift(i64::try_from(all).unwrap_or(0) - i64::from(ppm_max));
-    clock
+    VirtualClock::new(begun, i64::try_from(all).unwrap_or(0) - i64::from(ppm_max))
 }
 
 /// Waits while something is so, and looks every second: weather clears suddenly.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{DeleteOptions, Patch, WriteOptions};
-use meta::{ObjectId, Uid};
+use informer::Clock;
+use meta::{ObjectId, Timestamp, Uid};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::clients::{HOLD, NAMESPACE, Person};
 use crate::ground::Ground;
 use crate::oracle::history::{History, State};
 use crate::oracle::order::heals;
+use crate::process::VirtualClock;
 use crate::world::World;
 
 /// How long nothing may be written once everything is right.
@@ -127,14 +129,9 @@ fn owner(object: &State) -> Option<&str> {
     owners.iter().find(|owner| owner["controller"] == true)?["uid"].as_str()
 }
 
-fn ready(pod: &State) -> bool {
-    let conditions = pod.tree()["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
-}
-
 /// Whether a pod is on its node, has run, and is to run again.
 fn is_starting(pod: &State) -> bool {
-    pod.tree()["status"]["phase"] == "Running" && !ready(pod)
+    pod.tree()["status"]["phase"] == "Running" && !pod.is_ready()
 }
 
 fn wrong_set(history: &History, set: &State) -> Option<String> {
@@ -153,7 +150,7 @@ fn wrong_set(history: &History, set: &State) -> Option<String> {
         if owner(pod) != Some(set.uid()) {
             return Some(format!("{name} is not its own"));
         }
-        if !ready(pod) {
+        if !pod.is_ready() {
             return Some(format!("{name} is not ready"));
         }
         let revision = pod.tree()["metadata"]["labels"]["controller-revision-hash"].as_str().unwrap_or_default();
@@ -222,10 +219,11 @@ fn is_broken(tree: &Value, image: &str) -> bool {
 
 /// The steps that upstream's documentation asks of people: a broken template is corrected, a partition that keeps pods
 /// on a broken one is lifted, its pods are deleted, unless their set heals by itself (L4); a stranger in a slot's place
-/// is removed, and so is an adopted pod without the set's volumes.
-fn repairs(history: &History) -> Repairs {
+/// is removed, and so is an adopted pod without the set's volumes. What `why` asks for: a pod that is not available for
+/// years, because the server's clock was ahead when it was made, is deleted.
+fn repairs(history: &History, now: Timestamp) -> Repairs {
     let mut repairs = Repairs::default();
-    let mut held: Vec<&str> = Vec::new();
+    let mut with_broken_pods: Vec<&str> = Vec::new();
     let is_hold =
         |pod: &State| pod.tree()["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(HOLD)));
     let pods = history.all("/registry/core/pods/").filter(|(_, pod)| is_hold(pod));
@@ -234,14 +232,18 @@ fn repairs(history: &History) -> Repairs {
         let labels = &pod.tree()["metadata"]["labels"];
         let is_stranger = labels["app"] == "nobody" || labels["stranger"] == "true";
         let is_broken = is_broken(pod.tree(), POD_IMAGE);
-        held.extend(owner(pod).filter(|_| is_broken));
-        let is_healed = owner(pod).and_then(|uid| history.of_uid(uid)).is_some_and(|set| heals(set.tree()));
-        if is_stranger || is_broken && !is_healed || lacks_claims(history, pod) {
+        with_broken_pods.extend(owner(pod).filter(|_| is_broken));
+        let set = owner(pod).and_then(|uid| history.of_uid(uid));
+        let waits = set.is_some_and(|set| set.tree()["spec"]["minReadySeconds"].as_u64().unwrap_or(0) > 0);
+        let created = pod.tree()["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+        let is_ahead = waits && created.is_some_and(|created| created > now);
+        let is_healed = set.is_some_and(|set| heals(set.tree()));
+        if is_stranger || is_ahead || is_broken && !is_healed || lacks_claims(history, pod) {
             repairs.pods.push((pod.name().to_owned(), Uid(pod.uid().to_owned())));
         }
     }
     for (_, set) in history.all("/registry/apps/statefulsets/") {
-        let is_held = held.contains(&set.uid()) && set.tree().pointer(PARTITION).is_some_and(|at| *at != 0);
+        let is_held = with_broken_pods.contains(&set.uid()) && set.tree().pointer(PARTITION).is_some_and(|at| *at != 0);
         let mut patch = Vec::new();
         if is_broken(set.tree(), IMAGE) {
             patch.push(json!({"op": "replace", "path": IMAGE, "value": "app:v1"}));
@@ -258,7 +260,7 @@ fn repairs(history: &History) -> Repairs {
 
 /// Puts right what there is to be put right, and tells what it was.
 async fn repair(ground: &Arc<Ground>, person: &Person) -> Option<(&'static str, String)> {
-    let Repairs { sets, pods, held } = repairs(&ground.court().history);
+    let Repairs { sets, pods, held } = repairs(&ground.court().history, VirtualClock::new(ground.begun, 0).now());
     let broken = sets.iter().map(|(name, _)| name).chain(pods.iter().map(|(name, _)| name)).chain(&held).next();
     let broken = broken.map(|name| ("L1", format!("{name} could not be put right")));
     for (set, patch) in sets {

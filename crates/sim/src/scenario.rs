@@ -249,7 +249,7 @@ pub enum Edit {
     History(u32),
     /// The annotations by which a set heals and rolls back, there or not.
     Heal(bool),
-    /// `spec.replicas` again, by server-side apply.
+    /// `spec.replicas`, by server-side apply.
     Apply(u32),
 }
 

@@ -92,7 +92,10 @@ impl Guarded {
         work: impl Future<Output = Result<T, E>>,
         refusal: impl FnOnce(&str) -> E,
     ) -> Result<T, E> {
-        let spell = self.process.rng(|rng| self.ground.weather().trouble(&self.machine.node, rng));
+        let spell = {
+            let weather = self.ground.weather();
+            self.process.rng(|rng| weather.trouble(&self.machine.node, rng))
+        };
         let Some(Spell { trouble, until, .. }) = spell else { return self.act(deed, work).await };
         self.ground.count("fault", trouble.name());
         self.ground.note(format_args!("{}: {}", self.process.name, trouble.name()));

@@ -223,7 +223,9 @@ impl World {
                 }
             }
             Fault::ClockJump { part, secs } => {
-                self.ground.court().order.clocks_differ = true;
+                let mut court = self.ground.court();
+                (court.order.clocks_differ, court.order.clocks_jumped) = (true, true);
+                drop(court);
                 match part.as_str() {
                     "server" => self.ground.server_clock.set_offset(*secs),
                     _ => {
@@ -282,7 +284,7 @@ impl World {
         self.kill_for(&agent(&machine.node), millis);
     }
 
-    /// Nothing fails any more, everything runs, every clock is right.
+    /// Nothing fails any more, everything runs, every clock is right but for its drift.
     pub fn calm_down(self: &Arc<Self>) {
         self.ground.note(format_args!("faults end"));
         self.ground.weather().clear();

@@ -20,6 +20,8 @@ pub(super) struct Causes<'f> {
     pub(super) after: &'f Value,
     /// Pods that are deleted, each with why.
     pub(super) deleted: &'f [(String, Why)],
+    /// Claims whose set is gone: they go by what that set's policy was.
+    pub(super) left_behind: &'f [String],
     /// The template goes back to an earlier one.
     pub(super) is_rolled_back: bool,
 }
@@ -49,8 +51,11 @@ impl Causes<'_> {
     }
 
     /// The fields that cause a claim's fate.
-    pub(super) fn of_claim(&self, fate: Fate) -> Vec<String> {
+    pub(super) fn of_claim(&self, claim: &str, fate: Fate) -> Vec<String> {
         let mut found = Vec::new();
+        if fate == Fate::Deleted && self.left_behind.iter().any(|left| left == claim) {
+            return vec![format!("{RETENTION}.whenDeleted of the set that is gone")];
+        }
         self.changed(&SLOTS, &mut found);
         if fate == Fate::Deleted {
             self.changed(&[RETENTION], &mut found);

@@ -63,7 +63,7 @@ pub enum Fate {
     Nothing,
     /// It is new.
     Created,
-    /// It is deleted and made anew, with its name and its volumes.
+    /// It is deleted and made anew, with its name and its volumes, but for those whose claim is `Created`: they are empty.
     Recreated,
     /// It is deleted.
     Deleted,
@@ -101,7 +101,7 @@ pub struct Step {
 pub enum Happening {
     /// A claim is made.
     CreateClaim,
-    /// A claim and its bytes are deleted, as the retention policy asks.
+    /// A claim and its bytes are deleted, as the retention policy asks, or asked.
     DeleteClaim,
     /// A pod is made.
     CreatePod,
@@ -138,7 +138,13 @@ pub fn forecast(
     let rehearsal = Rehearsal::begin(cluster, after, now, ready_after.unwrap_or(SignedDuration::from_secs(1)));
     let outcome = rehearsal.run()?;
     let timed = |at: Timestamp| ready_after.map(|_| millis(at.duration_since(now)));
-    let causes = Causes { fields: &fields, after, deleted: &outcome.deleted, is_rolled_back: outcome.is_rolled_back };
+    let causes = Causes {
+        fields: &fields,
+        after,
+        deleted: &outcome.deleted,
+        left_behind: &outcome.left_behind,
+        is_rolled_back: outcome.is_rolled_back,
+    };
     let steps: Vec<Step> = outcome
         .steps
         .into_iter()
@@ -223,7 +229,7 @@ fn claim_fates(steps: &[Step], causes: &Causes<'_>) -> Vec<ClaimFate> {
                 Happening::DeleteClaim => Fate::Deleted,
                 Happening::CreatePod | Happening::DeletePod => return None,
             };
-            Some(ClaimFate { claim: step.name.clone(), fate, because: causes.of_claim(fate) })
+            Some(ClaimFate { claim: step.name.clone(), fate, because: causes.of_claim(&step.name, fate) })
         })
         .collect()
 }

@@ -24,6 +24,8 @@ pub(super) struct Outcome {
     pub(super) steps: Vec<Happened>,
     /// Pods that were deleted, each with why.
     pub(super) deleted: Vec<(String, Why)>,
+    /// Claims that were deleted because their set is gone.
+    pub(super) left_behind: Vec<String>,
     /// The template went back to an earlier one.
     pub(super) is_rolled_back: bool,
     pub(super) pods: Vec<String>,
@@ -49,6 +51,7 @@ pub(super) struct Rehearsal {
     later: BTreeSet<(Timestamp, Later)>,
     steps: Vec<Happened>,
     deleted: Vec<(String, Why)>,
+    left_behind: Vec<String>,
     is_rolled_back: bool,
     writes: u64,
 }
@@ -97,6 +100,7 @@ impl Rehearsal {
             later: BTreeSet::new(),
             steps: Vec::new(),
             deleted: Vec::new(),
+            left_behind: Vec::new(),
             is_rolled_back: false,
             writes: 1 << 60,
         };
@@ -119,6 +123,11 @@ impl Rehearsal {
                 self.later.insert((self.soon(), Later::Ready(name)));
             }
         }
+    }
+
+    /// The moment as the API writes it.
+    fn wall_time(&self) -> String {
+        meta::whole_seconds(self.now).to_string()
     }
 
     fn soon(&self) -> Timestamp {
@@ -150,8 +159,8 @@ impl Rehearsal {
             }
         }
         let pods = pods_of(&self.cluster, &self.set).map(|(_, pod)| text(pod, "/metadata/name").to_owned()).collect();
-        let Self { steps, deleted, is_rolled_back, now: ended, cluster, .. } = self;
-        Ok(Outcome { steps, deleted, is_rolled_back, pods, end, ended, cluster })
+        let Self { steps, deleted, left_behind, is_rolled_back, now: ended, cluster, .. } = self;
+        Ok(Outcome { steps, deleted, left_behind, is_rolled_back, pods, end, ended, cluster })
     }
 
     fn obey(&mut self, set: &SetFacts, plan: &Plan) {
@@ -171,7 +180,7 @@ impl Rehearsal {
             Action::CreatePod { name, body, .. } => {
                 let mut pod = body.clone();
                 pod["status"] = json!({"phase": "Pending"});
-                pod["metadata"]["creationTimestamp"] = json!(self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+                pod["metadata"]["creationTimestamp"] = json!(self.wall_time());
                 self.insert(pod);
                 self.later.insert((self.soon(), Later::Ready(name.clone())));
                 self.happened(Happening::CreatePod, name);
@@ -190,7 +199,7 @@ impl Rehearsal {
             Action::SetClaimOwners { claim, patch, .. } => self.change("PersistentVolumeClaim", claim, patch),
             Action::DeletePod { pod, why, .. } => {
                 self.deleted.push((pod.name.clone(), *why));
-                let at = self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                let at = self.wall_time();
                 self.change("Pod", pod, &json!({"metadata": {"deletionTimestamp": at}}));
                 self.later.retain(|(_, later)| *later != Later::Ready(pod.name.clone()));
                 self.later.insert((self.now, Later::Gone(pod.name.clone())));
@@ -243,7 +252,11 @@ impl Rehearsal {
         let own: Vec<Ref> = all.filter(|claim| set.slot_of_claim(&claim.name).is_some()).collect();
         for claim in own {
             if self.is_orphaned(&claim) {
-                let at = self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                let owners = self.cluster.get(&claim).map(|claim| list(claim, "/metadata/ownerReferences"));
+                if owners.into_iter().flatten().any(|owner| owner["kind"] == "StatefulSet") {
+                    self.left_behind.push(claim.name.clone());
+                }
+                let at = self.wall_time();
                 self.merge(&claim, &json!({"metadata": {"deletionTimestamp": at}}));
                 self.happened(Happening::DeleteClaim, &claim.name);
             }
@@ -258,8 +271,9 @@ impl Rehearsal {
         let Some(claim) = self.cluster.get(claim).filter(|claim| !leaves(claim)) else { return false };
         let is_gone = |owner: &Value| {
             let kind = text(owner, "/kind");
+            let is_known = [("v1", "Pod"), ("apps/v1", "StatefulSet")].contains(&(text(owner, "/apiVersion"), kind));
             let found = self.cluster.get(&self.named(kind, text(owner, "/name")));
-            ["Pod", "StatefulSet"].contains(&kind) && found.is_none_or(|it| it["metadata"]["uid"] != owner["uid"])
+            is_known && found.is_none_or(|it| it["metadata"]["uid"] != owner["uid"])
         };
         let owners = list(claim, "/metadata/ownerReferences");
         !owners.is_empty() && owners.iter().all(is_gone)

@@ -46,13 +46,13 @@ impl fmt::Display for Forecast {
         }
         let width = self.pods.iter().map(|pod| pod.pod.len()).max().unwrap_or(0);
         for pod in &self.pods {
-            let fate = match pod.fate {
-                Fate::Nothing => "stays as it is",
-                Fate::Created => "is created",
-                Fate::Recreated => "is made anew; its name and its volumes stay",
-                Fate::Deleted => "is deleted",
-            };
-            write!(f, "  pod {:width$}  {fate}", pod.pod)?;
+            write!(f, "  pod {:width$}  ", pod.pod)?;
+            match pod.fate {
+                Fate::Nothing => f.write_str("stays as it is")?,
+                Fate::Created => f.write_str("is created")?,
+                Fate::Recreated => self.write_recreated(f, &pod.pod)?,
+                Fate::Deleted => f.write_str("is deleted")?,
+            }
             write_causes(f, &pod.because)?;
         }
         for claim in &self.claims {
@@ -71,6 +71,18 @@ fn write_causes(f: &mut fmt::Formatter<'_>, because: &[String]) -> fmt::Result {
 }
 
 impl Forecast {
+    /// A claim that somebody deletes goes with its pod, and the new pod gets an empty one.
+    fn write_recreated(&self, f: &mut fmt::Formatter<'_>, pod: &str) -> fmt::Result {
+        let is_its = |claim: &&str| claim.strip_suffix(pod).is_some_and(|template| template.ends_with('-'));
+        let created = self.claims.iter().filter(|claim| claim.fate == Fate::Created).map(|claim| claim.claim.as_str());
+        let empty: Vec<&str> = created.filter(is_its).collect();
+        if empty.is_empty() {
+            f.write_str("is made anew; its name and its volumes stay")
+        } else {
+            write!(f, "is made anew; its name stays, and EMPTY is {}, whose deletion waits for this", empty.join(", "))
+        }
+    }
+
     fn write_steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.steps.is_empty() {
             return writeln!(f, "  no pod is touched");

@@ -4,10 +4,15 @@ use controllers_core::stateful_set::{
     Action, Fact, HEAL_ROLLOUT, HealRollout, Ordinal, Plan, PodManagement, REVISION_LABEL, SetFacts, UpdateStrategy,
     View, plan,
 };
+use jiff::SignedDuration;
+use meta::Timestamp;
 use serde_json::Value;
 
 use super::{Trail, Verdict, kubectl, refusal};
 use crate::cluster::{Cluster, Ref, condition, text};
+
+/// Clocks of two machines differ by no more, if both are right.
+const CLOCK_SKEW_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 /// What a set waits for.
 pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
@@ -39,7 +44,7 @@ pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verd
 }
 
 /// What the planner would do now.
-pub(crate) fn planned(cluster: &Cluster, set: &SetFacts, now: meta::Timestamp) -> Plan {
+pub(crate) fn planned(cluster: &Cluster, set: &SetFacts, now: Timestamp) -> Plan {
     let namespace = set.namespace.as_str();
     let pods: Vec<_> = cluster.list("Pod", namespace).filter_map(typed).collect();
     let claims: Vec<_> = cluster.list("PersistentVolumeClaim", namespace).filter_map(typed).collect();
@@ -95,7 +100,8 @@ fn fact(trail: &mut Trail<'_>, about: &Ref, set: &SetFacts, plan: &Plan, on: &Fa
                 trail.cluster.get(&pod(ordinal)).is_some_and(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
             if is_leaving { trail.follow(&pod(ordinal)) } else { Verdict::working() }
         }
-        Fact::NotAvailable(..) | Fact::EndedEarly(..) | Fact::Missing(_) | Fact::Adoption => Verdict::working(),
+        Fact::NotAvailable(ordinal, until) => not_available(trail, set, *ordinal, *until),
+        Fact::EndedEarly(..) | Fact::Missing(_) | Fact::Adoption => Verdict::working(),
         Fact::BudgetSpent { .. } => match first_unready(trail, set) {
             Some(ordinal) => not_ready(trail, set, plan, ordinal),
             None => Verdict::working(),
@@ -128,6 +134,18 @@ fn fact(trail: &mut Trail<'_>, about: &Ref, set: &SetFacts, plan: &Plan, on: &Fa
         }
         Fact::RollingBack | Fact::SetDeleted => Verdict::working(),
     }
+}
+
+/// A pod that has to stay ready for a while; for years, if the clock was ahead when it became ready.
+fn not_available(trail: &mut Trail<'_>, set: &SetFacts, ordinal: Ordinal, until: Timestamp) -> Verdict {
+    let wait = SignedDuration::from_secs(i64::from(set.min_ready_secs)) + CLOCK_SKEW_MAX;
+    if until.duration_since(trail.now) <= wait {
+        return Verdict::working();
+    }
+    let pod = Ref::new("Pod", &set.namespace, &set.pod_name(ordinal));
+    trail.says(&pod, "became ready in the future: a clock was ahead then");
+    let renew = kubectl(&set.namespace, &format!("delete pod {}", pod.name));
+    Verdict::stuck([format!("have it made anew; its volumes stay: `{renew}`")])
 }
 
 fn name_taken(trail: &mut Trail<'_>, about: &Ref, name: &str) -> Verdict {

@@ -45,19 +45,24 @@ fn ready_since(world: &mut World) -> String {
 
 #[test]
 fn s27_a_pod_that_became_ready_in_the_future_is_ready_from_now_on() {
-    let since = |told: &str| {
+    let ready_since_when = |created: &str, told: &str| {
         let mut pod = running_pod(one());
+        pod.metadata.creation_timestamp = Some(serde_json::from_value(json!(created)).unwrap());
         let ready = &mut pod.status.as_mut().unwrap().conditions.as_mut().unwrap()[0];
         ready.last_transition_time = Some(serde_json::from_value(json!(told)).unwrap());
         let mut world = World::new(pod);
         world.machine.adopt(found(true, &[("c", 2, None)], world.now), world.now);
         ready_since(&mut world)
     };
+    let since = |told| ready_since_when("2026-11-21T06:00:00Z", told);
     // The machine's clock was ten years ahead: minReadySeconds would count from there.
     assert_eq!(since("2036-11-21T06:00:05Z"), EPOCH);
     assert_eq!(since("2026-11-21T06:00:05Z"), "2026-11-21T06:00:05Z");
     // Clocks differ a little, always.
     assert_eq!(since("2026-11-21T07:00:02Z"), "2026-11-21T07:00:02Z");
+    assert_eq!(since("2026-11-21T07:00:03Z"), EPOCH);
+    // The machine's clock is behind, as before it has asked anybody for the time: what was told was right.
+    assert_eq!(ready_since_when("2029-01-01T00:00:00Z", "2029-01-01T00:00:05Z"), "2029-01-01T00:00:05Z");
 }
 
 #[test]

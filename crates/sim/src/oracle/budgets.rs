@@ -1,6 +1,5 @@
 //! S11: an eviction is charged to the budget that the pod is under, once, and no budget is overdrawn.
 
-use serde_json::Value;
 use store_core::EventKind;
 
 use super::Found;
@@ -24,11 +23,6 @@ pub fn committed(past: &Past) -> Found {
     Found::new()
 }
 
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
-}
-
 fn covers(budget: &State, pod: &State) -> bool {
     let wanted = budget.tree()["spec"]["selector"]["matchLabels"].as_object();
     let labels = &pod.tree()["metadata"]["labels"];
@@ -47,7 +41,7 @@ pub fn answered(call: &Call, history: &History, from: u64) -> Found {
         return Found::new();
     };
     let runs = |pod: &&std::sync::Arc<State>| {
-        !pod.is_terminating() && pod.tree()["status"]["phase"] == "Running" && is_ready(pod.tree())
+        !pod.is_terminating() && pod.tree()["status"]["phase"] == "Running" && pod.is_ready()
     };
     let Some(before) = effect.before.as_ref().filter(runs) else { return Found::new() };
     let budgets = history.snapshot(BUDGETS, effect.revision.saturating_sub(1 + SIDE_BY_SIDE));

@@ -46,6 +46,12 @@ impl State {
         self.tree.get_or_init(|| serde_json::from_slice(&self.bytes).unwrap_or_default())
     }
 
+    /// Whether the condition Ready of a pod is True.
+    pub fn is_ready(&self) -> bool {
+        let conditions = self.tree()["status"]["conditions"].as_array();
+        conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+    }
+
     /// `metadata.uid`.
     pub fn uid(&self) -> &str {
         self.tree()["metadata"]["uid"].as_str().unwrap_or_default()

@@ -183,7 +183,7 @@ impl Court {
         let is_calm = self.order.is_calm;
         let mut found = self.order.rollout.done(call, &self.history, from, written, is_calm);
         // A probe is due by its agent's own clock.
-        if !self.order.clocks_differ {
+        if !self.order.clocks_jumped {
             found.extend(self.identity.readiness.done(call, &self.history, from, written, Instant::now()));
         }
         found

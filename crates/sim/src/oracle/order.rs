@@ -37,6 +37,8 @@ pub struct Order {
     made: BTreeMap<String, String>,
     /// Clocks are wrong: nothing is said about times.
     pub clocks_differ: bool,
+    /// They are wrong by more than a drift.
+    pub clocks_jumped: bool,
     /// Nothing fails in this run: caches lag by no more than [`LAG_MILLIS_MAX`].
     pub is_calm: bool,
     /// Of which revisions it makes pods.

@@ -34,11 +34,6 @@ pub struct Readiness {
     incarnations: BTreeMap<u64, Start>,
 }
 
-fn is_ready(pod: &State) -> bool {
-    let conditions = pod.tree()["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
-}
-
 /// The containers that run: id by name; `None` if one does not.
 fn running(pod: &State) -> Option<BTreeMap<&str, &str>> {
     let statuses = pod.tree()["status"]["containerStatuses"].as_array()?;
@@ -94,8 +89,8 @@ impl Readiness {
             return Found::new();
         }
         let ids = running(after);
-        let was_well = |state: &State| is_ready(state) && running(state) == ids;
-        if ids.is_none() || is_ready(after) || !was_well(before) {
+        let was_well = |state: &State| state.is_ready() && running(state) == ids;
+        if ids.is_none() || after.is_ready() || !was_well(before) {
             return Found::new();
         }
         // What a dead incarnation wrote last may have come too late for this one's first look.

@@ -1,4 +1,4 @@
-//! S13, S17: who asks is told nothing older than what was there when he asked.
+//! S13, S15, S17: who asks is told nothing older than what was there when he asked.
 //!
 //! Whatever a client was answered before was there by then, so nobody sees time run backwards either.
 
@@ -14,15 +14,23 @@ use crate::wire::{Answer, Call, Verb};
 pub fn answered(call: &Call, history: &History, asked: u64, answer: Result<Answer<'_>, &Status>) -> Found {
     let key = key(call);
     let kind = kind_prefix(&key);
+    let newest = history.revision();
     match (call.verb, answer) {
+        (Verb::List, Ok(Answer::List(list))) if list.resource_version.0 > newest => {
+            vec![("S13", format!("{call} is answered at {}, and {newest} is the newest", list.resource_version.0))]
+        }
         (Verb::List, Ok(Answer::List(list))) if list.resource_version.0 < asked => {
             vec![("S17", format!("{call} is answered at {}, and was asked at {asked}", list.resource_version.0))]
         }
         (Verb::Get, Ok(Answer::Object(object))) if call.subresource.is_empty() => {
             let revision = object.resource_version.0;
             let of_key = |after: u64, upto: u64| history.of_kind(kind, after, upto).filter(|past| past.key == key);
-            // One that the judges were never shown is none that they can judge.
-            let Some(past) = of_key(revision.saturating_sub(1), revision).next() else { return Found::new() };
+            let Some(past) = of_key(revision.saturating_sub(1), revision).next() else {
+                // What the judges were never shown is none that they can judge.
+                let is_known = of_key(0, newest).next().is_some();
+                let what = || format!("{call} is told of {revision}, at which it did not change");
+                return is_known.then(|| ("S13", what())).into_iter().collect();
+            };
             if past.kind == EventKind::Deleted {
                 return vec![("S17", format!("{call} is told of {revision}, which is its end"))];
             }
@@ -85,6 +93,9 @@ mod tests {
         assert_eq!(judge(&old, second, &play).len(), 1);
         let other = Arc::new(client::Object::new(ResourceVersion(second), "{}".into()));
         assert_eq!(judge(&other, second, &play).len(), 1, "other bytes");
+
+        let never = Arc::new(client::Object::new(ResourceVersion(second + 1), "{}".into()));
+        assert_eq!(judge(&never, second, &play)[0].0, "S13", "a revision that nobody gave out");
 
         let missing = Status::new(Reason::NotFound, "not found");
         assert_eq!(answered(&get, &play.history, second, Err(&missing)).len(), 1);

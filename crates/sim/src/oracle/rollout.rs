@@ -134,7 +134,7 @@ fn owners(state: &State) -> impl Iterator<Item = &Value> {
     state.tree()["metadata"]["ownerReferences"].as_array().into_iter().flatten()
 }
 
-/// Whether the labels of an object are those that a set selects; `true` if the selector says more than labels.
+/// Whether the labels of an object are those that a set selects. What its selector says beyond labels is not looked at.
 fn selects(set: &State, object: &State) -> bool {
     let selector = &set.tree()["spec"]["selector"];
     let labels = &object.tree()["metadata"]["labels"];
