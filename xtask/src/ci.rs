@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<()> {
     say("documentation");
     stream(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", RUSTDOC))?;
     say("tests");
-    Tools::install_packages(&["busybox-static", "docker-registry", "skopeo"])?;
+    Tools::install_packages(&["busybox-static", "docker-registry", "redis-tools", "skopeo"])?;
     stream(cargo().args(["test", "--quiet"]).args(build::TESTED))?;
     say(&format!("the simulator: {SEEDS} seeds, each twice"));
     sim::play(SEEDS)?;

@@ -20,7 +20,7 @@ impl std::fmt::Debug for TimeAndChance {
 impl TimeAndChance {
     /// The machine's clock and its source of randomness.
     pub fn machine() -> Self {
-        Self { now: Arc::new(Timestamp::now), random: Arc::new(rand::random) }
+        Self { now: Arc::new(meta::clock::now), random: Arc::new(rand::random) }
     }
 
     /// Others, for tests and simulation.

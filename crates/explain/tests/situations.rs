@@ -126,6 +126,7 @@ situations! {
     a_claim_names_a_volume_of_another_claim
     a_claim_names_a_released_volume
     a_volume_cannot_grow
+    a_volume_grows
     a_claim_is_kept_by_a_pod_that_has_ended
     a_pod_became_ready_in_the_future
     a_claim_is_kept_by_its_user

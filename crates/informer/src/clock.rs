@@ -21,19 +21,19 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()>;
 }
 
-/// The machine's wall clock.
+/// The machine's wall clock, which does not go back ([`meta::clock`]).
 #[derive(Clone, Copy, Default, Debug)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        meta::clock::now()
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             loop {
-                let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+                let left = Duration::try_from(at.duration_since(meta::clock::now())).unwrap_or(Duration::ZERO);
                 if left.is_zero() {
                     return;
                 }

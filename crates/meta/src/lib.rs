@@ -4,6 +4,7 @@
 //! selectors, quantities, schedules. Object types and the kind table are not here but in `api`. Start with [`Status`] and
 //! [`ResourceId`].
 
+pub mod clock;
 pub mod cron;
 mod identity;
 pub mod mutants;

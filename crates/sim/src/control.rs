@@ -70,6 +70,7 @@ impl Server {
             HistoryLimits { events_min: 200, age_min: Duration::from_secs(20), events_max: 2_000, bytes_max: 8 << 20 };
         config.watch_ring_events_max = 48;
         let begun = ground.begun;
+        ground.server_clock.begin_anew();
         config.clock = store::Clock::injected(move || begun.elapsed());
         let (store, writer) = disk.open(config).map_err(|error| format!("open the store: {error}"))?;
         let found = ground.court().reopened(&store);

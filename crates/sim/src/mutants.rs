@@ -22,7 +22,7 @@ const fn mutant(name: &'static str, class: &'static str, bug: &'static str) -> M
 }
 
 /// All of them.
-pub const ALL: [Mutant; 51] = [
+pub const ALL: [Mutant; 52] = [
     mutant("next-pod-before-last-is-ready", "C-47", "an ordered set creates the next pod before the last is ready"),
     mutant(
         "min-ready-is-ignored",
@@ -152,6 +152,7 @@ pub const ALL: [Mutant; 51] = [
         "S27, C-39",
         "a pod that became ready by a clock that was years ahead is not available for years",
     ),
+    mutant("clocks-go-back", "S27, L2", "a clock that is set back stops every timer for as long"),
     mutant("eviction-charges-nobody", "S11", "an eviction is granted and its budget is not charged"),
     mutant("eviction-overdraws", "S11", "an eviction is granted though the budget allows none"),
 ];

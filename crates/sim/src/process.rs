@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use informer::Clock;
 use meta::Timestamp;
+use meta::clock::Steady;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,8 @@ const SLEEP_SECS_MAX: u64 = 60;
 #[derive(Clone, Debug)]
 pub struct VirtualClock {
     begun: Instant,
+    /// The product's own: the wall clock below it goes back.
+    steady: Arc<Mutex<Steady>>,
     drift_ppm: i64,
     offset_secs: Arc<AtomicI64>,
     /// The greatest distance of one jump so far.
@@ -35,13 +38,18 @@ pub struct VirtualClock {
 impl VirtualClock {
     /// A clock that runs too fast by so many millionths, too slow if negative. `begun` is when the simulation began.
     pub fn new(begun: Instant, drift_ppm: i64) -> Self {
-        Self { begun, drift_ppm, offset_secs: Arc::default(), jumped_secs: Arc::default() }
+        Self { begun, steady: Arc::default(), drift_ppm, offset_secs: Arc::default(), jumped_secs: Arc::default() }
     }
 
     /// Makes the clock wrong by so many seconds; 0 makes it right.
     pub fn set_offset(&self, secs: i64) {
         let before = self.offset_secs.swap(secs, Ordering::Relaxed);
         self.jumped_secs.fetch_max(before.abs_diff(secs), Ordering::Relaxed);
+    }
+
+    /// The process that goes by it starts anew.
+    pub fn begin_anew(&self) {
+        *self.steady.lock().unwrap_or_else(PoisonError::into_inner) = Steady::default();
     }
 
     /// The greatest distance of one jump so far, in seconds.
@@ -56,7 +64,8 @@ impl Clock for VirtualClock {
         // A run takes hours at most: no overflow.
         let drifted = since * self.drift_ppm / 1_000_000;
         let micros = (EPOCH_SECS + self.offset_secs.load(Ordering::Relaxed)) * 1_000_000 + since + drifted;
-        Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+        let wall = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX);
+        self.steady.lock().unwrap_or_else(PoisonError::into_inner).read(wall, self.begun.elapsed())
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {

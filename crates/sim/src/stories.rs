@@ -16,7 +16,7 @@ pub struct Story {
 }
 
 /// All of them.
-pub const ALL: [Story; 24] = [
+pub const ALL: [Story; 25] = [
     Story {
         name: "foreground",
         what: "a Parallel set whose pods take long to stop is deleted in the foreground",
@@ -111,6 +111,11 @@ pub const ALL: [Story; 24] = [
         name: "ahead",
         what: "pods become ready by a clock that is ten years ahead, and have to stay ready for a while",
         acts: ahead,
+    },
+    Story {
+        name: "set-back",
+        what: "a node's clock is set back while it cannot say that a pod's sandbox has died",
+        acts: set_back,
     },
     Story { name: "wholly-full", what: "the store's disk is full while sets come and go", acts: wholly_full },
 ];
@@ -223,6 +228,8 @@ fn misheard(mishap: Mishap) -> Vec<(u64, Act)> {
         // The second template is wanted, everywhere: the last pod would be the one that has it.
         (55, edit(Edit::Roll(2))),
         (56, edit(Edit::Strategy(rolling(0)))),
+        // Faults end with the last step.
+        (82, Act::Follow { resource: "pods", secs: 1 }),
     ]
 }
 
@@ -373,6 +380,16 @@ fn ahead() -> Vec<(u64, Act)> {
         (0, Act::Fault(Fault::ClockJump { part: agent(), secs: 10 * 365 * 86_400 })),
         (1, Act::Create(SetSpec { min_ready_secs: 4, ..set(2) })),
         (10, Act::Follow { resource: "pods", secs: 20 }),
+    ]
+}
+
+fn set_back() -> Vec<(u64, Act)> {
+    let refused = Fault::Squall { part: agent(), mishap: Mishap::Refused, permille: 1000, millis: 30_000 };
+    vec![
+        (0, Act::Create(set(2))),
+        (15, Act::Fault(Fault::ClockJump { part: agent(), secs: 150 })),
+        (20, Act::Fault(refused)),
+        (21, Act::Fault(Fault::LoseSandbox { node: 1 })),
     ]
 }
 

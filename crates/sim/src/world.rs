@@ -298,8 +298,8 @@ impl World {
         self.start_missing();
     }
 
-    /// Starts anew what had a clock that was wrong by more than minutes: timers go by the wall clock and stand as long
-    /// as it is set back, so whoever sets a clock back by years restarts what went by it.
+    /// Starts anew what had a clock that was wrong by more than minutes: what it tells stays ahead until the wall clock
+    /// has caught up, so whoever sets a clock back by years restarts what went by it.
     fn restart_strayed(&self) {
         let strayed = |clock: &VirtualClock| clock.jumped_secs() > STRAY_SECS_MAX;
         if strayed(&self.ground.server_clock) {

@@ -249,6 +249,14 @@ statefulset.apps/db changes
 ";
     assert_eq!((asking.code, asking.stdout.as_str()), (2, expected), "{asking:?}");
     assert_eq!(versions(&cluster)?, before, "nothing was changed");
+    // And it does grow.
+    apply(&cluster, &claim("2Gi"))?;
+    until("the volume is larger", || {
+        let capacity = field(&cluster, "pvc/data-db-0", "{.status.capacity.storage}")?;
+        Ok((capacity == "2Gi").then_some(()))
+    })?;
+    let volume = field(&cluster, "pvc/data-db-0", "{.spec.volumeName}")?;
+    assert_eq!(field(&cluster, &format!("pv/{volume}"), "{.spec.capacity.storage}")?, "2Gi");
     Ok(())
 }
 

@@ -1,10 +1,13 @@
 //! One claim: its class, its volume, its phase, its protection.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::{Value, json};
 
-use super::matching::{best_match, fits, is_for, text};
+use super::matching::{amount, best_match, fits, is_for, maker, text};
 use super::{
     Action, BIND_COMPLETED, BOUND_BY_CONTROLLER, CLAIM_PROTECTION, ClaimView, DEFAULT_CLASS, PROVISIONED_BY,
     PROVISIONER, Plan, SELECTED_NODE, STORAGE_PROVISIONER, STORAGE_PROVISIONER_BETA, VOLUME_FINALIZER,
@@ -284,7 +287,36 @@ fn finish(claim: &PersistentVolumeClaim, volume: &PersistentVolume, was_bound: b
     if phase_of(claim) != "Bound" {
         actions.push(phase(Target::of(&claim.metadata), "Bound", &capacity, &modes));
     }
-    Plan { actions, notes: Vec::new() }
+    let mut notes = Vec::new();
+    if actions.is_empty() && maker(volume) == Some(PROVISIONER) {
+        (actions, notes) = grow(claim, volume);
+    }
+    Plan { actions, notes }
+}
+
+/// A claim that was made larger, where its class allows it: nothing limits the folder that is its volume, so it is as
+/// large at once, also under a pod that runs. First the volume says so, then the claim.
+fn grow(claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> (Vec<Action>, Vec<Note>) {
+    let storage = |map: Option<&BTreeMap<String, Quantity>>| map.and_then(|map| map.get("storage")).cloned();
+    let size = |text: &Option<Quantity>| amount(text.as_ref());
+    let requests = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.as_ref());
+    let spec = volume.spec.as_ref();
+    let (asked, has) = (storage(requests), storage(spec.and_then(|spec| spec.capacity.as_ref())));
+    let told = storage(claim.status.as_ref().and_then(|status| status.capacity.as_ref()));
+    let modes = json!(spec.and_then(|spec| spec.access_modes.as_ref()));
+    let is_told = |now: &Option<Quantity>| {
+        let capacity = json!({"storage": now});
+        phase(Target::of(&claim.metadata), "Bound", &capacity, &modes)
+    };
+    if size(&asked) > size(&has) {
+        let target = Target::of(&volume.metadata);
+        let patch = json!({"metadata": target.patch_metadata(), "spec": {"capacity": {"storage": asked}}});
+        let note = Note::normal("VolumeResizeSuccessful", "Resize volume succeeded");
+        return (vec![Action::PatchVolume { volume: target, patch }, is_told(&asked)], vec![note]);
+    }
+    // A crash between the two writes.
+    let is_behind = size(&told).is_some() && size(&told) < size(&has);
+    (is_behind.then(|| is_told(&has)).into_iter().collect(), Vec::new())
 }
 
 fn phase_of(claim: &PersistentVolumeClaim) -> &str {

@@ -5,8 +5,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
 use meta::{LabelSelector, Quantity};
 use serde_json::json;
 
-use super::ClaimView;
+use super::{ClaimView, PROVISIONED_BY};
 use crate::words::is_terminating;
+
+/// The provisioner that made a volume.
+pub(super) fn maker(volume: &PersistentVolume) -> Option<&str> {
+    volume.metadata.annotations.as_ref()?.get(PROVISIONED_BY).map(String::as_str)
+}
 
 pub(super) fn text(field: &Option<String>) -> &str {
     field.as_deref().unwrap_or_default()
@@ -21,7 +26,8 @@ pub(super) fn is_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -
     })
 }
 
-fn amount(quantity: Option<&WireQuantity>) -> Option<Quantity> {
+/// A quantity as a number; `None` if it is none.
+pub(super) fn amount(quantity: Option<&WireQuantity>) -> Option<Quantity> {
     quantity?.0.parse().ok()
 }
 

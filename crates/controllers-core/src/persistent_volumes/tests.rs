@@ -24,6 +24,8 @@ fn claim(options: &str) -> PersistentVolumeClaim {
             "volume" => claim["spec"]["volumeName"] = json!(value),
             "was-bound" => claim["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = json!("yes"),
             "phase" => claim["status"]["phase"] = json!(value),
+            "asks" => claim["spec"]["resources"]["requests"]["storage"] = json!(value),
+            "has" => claim["status"]["capacity"] = json!({"storage": value}),
             "uid" => claim["metadata"]["uid"] = json!(value),
             "of" => {
                 claim["metadata"]["ownerReferences"] =
@@ -231,6 +233,30 @@ fn a_crash_between_the_two_writes_is_mended() {
         ]],
     );
     check_claim("volume=v was-bound phase=Bound", &["for=c1"], expect![""]);
+}
+
+#[test]
+fn a_claim_that_was_made_larger_has_a_larger_volume() {
+    let grown = "volume=v was-bound phase=Bound has=1Gi asks=2Gi";
+    check_claim(
+        grown,
+        &["for=c1 ours"],
+        expect![[r#"
+            patch volume v {"metadata":{"resourceVersion":"8","uid":"v1"},"spec":{"capacity":{"storage":"2Gi"}}}
+            claim data-web-0 is {"accessModes":["ReadWriteOnce"],"capacity":{"storage":"2Gi"},"phase":"Bound"}
+            Normal VolumeResizeSuccessful: Resize volume succeeded"#]],
+    );
+    check_claim(
+        grown,
+        &["for=c1 ours size=2Gi"],
+        expect![[
+            r#"claim data-web-0 is {"accessModes":["ReadWriteOnce"],"capacity":{"storage":"2Gi"},"phase":"Bound"}"#
+        ]],
+    );
+    check_claim("volume=v was-bound phase=Bound has=2Gi asks=2Gi", &["for=c1 ours size=2Gi"], expect![""]);
+    // A volume that is larger than was asked for stays so; another provisioner's is not ours to say.
+    check_claim("volume=v was-bound phase=Bound has=2Gi", &["for=c1 ours size=2Gi"], expect![""]);
+    check_claim(grown, &["for=c1"], expect![""]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::PersistentVolume;
 use serde_json::json;
 
-use super::matching::text;
-use super::{Action, PROVISIONED_BY, PROVISIONER, Plan, VOLUME_PROTECTION, VolumeView};
+use super::matching::{maker, text};
+use super::{Action, PROVISIONER, Plan, VOLUME_PROTECTION, VolumeView};
 use crate::words::{Note, Target, is_terminating};
 
 /// Whose a volume is.
@@ -71,11 +71,10 @@ fn release(volume: &PersistentVolume, namespace: String, name: String, uid: Stri
     let mut actions: Vec<_> = write_phase(volume, "Released").into_iter().collect();
     let spec = volume.spec.as_ref();
     let deletes = spec.and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref()) == Some("Delete");
-    let annotations = volume.metadata.annotations.as_ref();
-    let maker = annotations.and_then(|annotations| annotations.get(PROVISIONED_BY)).map(String::as_str);
     if !deletes {
         return Plan { actions, notes: Vec::new() };
     }
+    let maker = maker(volume);
     if maker == Some(PROVISIONER) {
         if !actions.is_empty() {
             // The write of the phase changes the volume; its deletion is planned from the state after it.

@@ -39,6 +39,10 @@ fn bound(trail: &mut Trail<'_>, about: &Ref, claim: &Value) -> Verdict {
     let larger = asked.parse::<meta::Quantity>().ok().zip(has.parse::<meta::Quantity>().ok());
     if larger.is_some_and(|(asked, has)| asked > has) {
         trail.says(about, format!("asks for {asked} and has {has}"));
+        let class = Ref::new("StorageClass", "", text(claim, "/spec/storageClassName"));
+        if trail.cluster.get(&class).is_some_and(|class| class["allowVolumeExpansion"] == true) {
+            return Verdict::working();
+        }
         return Verdict::stuck([
             "its storage class does not let volumes grow: copy the data to a larger claim".to_owned()
         ]);

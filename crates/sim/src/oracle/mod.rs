@@ -27,7 +27,7 @@ use store::Store;
 use store_core::{Event, EventKind};
 use tokio::time::Instant;
 
-use crate::wire::{Answer, Call};
+use crate::wire::{Answer, Call, Verb};
 use history::History;
 use identity::{Deed, Identity};
 use order::Order;
@@ -86,6 +86,8 @@ pub struct Court {
     writes: Writes,
     /// Owners that were deleted so that their dependents stay.
     orphaning: Orphaning,
+    /// Where the garbage collector last read an owner: the newest revision when it asked, by the owner's UID.
+    collected_by: BTreeMap<String, u64>,
 }
 
 impl std::fmt::Debug for Court {
@@ -155,6 +157,9 @@ impl Court {
         match answer {
             Ok(Answer::Object(object)) => {
                 self.identity.answered(call, &object.uid().0);
+                if call.verb == Verb::Get && call.user.contains("garbage-collector") {
+                    self.collected_by.insert(object.uid().0, ticket.revision);
+                }
                 found.extend(self.order.idle(call, ticket.revision, object));
                 self.order.rollout.read(call, ticket.revision, object);
             }
@@ -164,7 +169,8 @@ impl Court {
         if call.is_write() {
             let alone = self.writes.ended(ticket.number);
             let is_done = answer.is_ok();
-            found.extend(writes::answered(call, &self.history, ticket.revision, alone, answer, &self.orphaning));
+            let owners = writes::Owners { orphaning: &self.orphaning, read: &self.collected_by };
+            found.extend(writes::answered(call, &self.history, ticket.revision, alone, answer, owners));
             if is_done {
                 found.extend(claims::answered(call, &self.history, ticket.revision));
                 found.extend(budgets::answered(call, &self.history, ticket.revision));

@@ -51,7 +51,7 @@ pub fn answered(
     from: u64,
     alone: bool,
     answer: Result<Answer<'_>, &Status>,
-    orphaning: &Orphaning,
+    collected: Owners<'_>,
 ) -> Found {
     let mut found = Found::new();
     match answer {
@@ -69,7 +69,7 @@ pub fn answered(
                 found.extend(one_winner(call, history, from, object));
             }
             if call.user.contains("garbage-collector") && call.verb == Verb::Delete {
-                found.extend(no_living_owner(call, history, from, orphaning));
+                found.extend(no_living_owner(call, history, from, collected));
             }
         }
     }
@@ -136,8 +136,17 @@ fn one_winner(call: &Call, history: &History, from: u64, object: &Object) -> Fou
     }
 }
 
+/// What is known of the owners of what the garbage collector deletes.
+#[derive(Clone, Copy, Debug)]
+pub struct Owners<'c> {
+    /// Those whose dependents are to stay.
+    pub orphaning: &'c Orphaning,
+    /// Where the collector last read one: the newest revision when it asked, by UID.
+    pub read: &'c BTreeMap<String, u64>,
+}
+
 /// S9: what the garbage collector deletes has no living owner.
-fn no_living_owner(call: &Call, history: &History, from: u64, orphaning: &Orphaning) -> Found {
+fn no_living_owner(call: &Call, history: &History, from: u64, Owners { orphaning, read }: Owners<'_>) -> Found {
     let key = key(call);
     let kind = kind_prefix(&key).to_owned();
     let mut effects = history.of_kind(&kind, from, history.revision()).filter(|past| past.key == key);
@@ -148,16 +157,16 @@ fn no_living_owner(call: &Call, history: &History, from: u64, orphaning: &Orphan
     let owners = before.tree()["metadata"]["ownerReferences"].as_array();
     // What is made when its owner is gone already (a request that came late) was never orphaned.
     let made = history.made(&key, before.uid()).unwrap_or(0);
+    // Between its look at the owner and the deletion somebody may have wanted it otherwise.
+    let waited = |uid: &str| waited_for_dependents(history, uid, read.get(uid).copied(), effect.revision - 1);
     let is_orphaning = |uid: &str| orphaning.get(uid).is_some_and(|gone| gone.is_none_or(|gone| made < gone));
-    let orphan_of = |owner: &Value| owner["uid"].as_str().is_some_and(is_orphaning);
+    let orphan_of = |owner: &Value| owner["uid"].as_str().is_some_and(|uid| is_orphaning(uid) && !waited(uid));
     if owners.is_some_and(|owners| owners.iter().any(orphan_of)) {
         return vec![("S9", format!("{key} is collected though its owner was deleted so that it stays"))];
     }
     let living = owners.into_iter().flatten().filter_map(|owner| {
         let state = history.of_uid(owner["uid"].as_str()?)?;
-        let finalizers = state.tree()["metadata"]["finalizers"].as_array();
-        let waits = finalizers.into_iter().flatten().any(|one| one == "foregroundDeletion");
-        (!(state.is_terminating() && waits)).then(|| state.name().to_owned())
+        (!waited(state.uid())).then(|| state.name().to_owned())
     });
     let living: Vec<String> = living.collect();
     let has_owners = before.tree()["metadata"]["ownerReferences"].as_array().is_some_and(|all| !all.is_empty());
@@ -166,6 +175,21 @@ fn no_living_owner(call: &Call, history: &History, from: u64, orphaning: &Orphan
         return vec![("S9", format!("{key} has no owner at all and is collected"))];
     }
     if living.is_empty() { Found::new() } else { vec![("S9", format!("{key} is collected though {living:?} lives"))] }
+}
+
+/// Whether an owner waited, at a moment since it was read, for its dependents to go.
+fn waited_for_dependents(history: &History, uid: &str, read: Option<u64>, upto: u64) -> bool {
+    let waits = |past: &Past| {
+        let finalizers = past.after.tree()["metadata"]["finalizers"].as_array();
+        let is_foreground = finalizers.into_iter().flatten().any(|one| one == "foregroundDeletion");
+        past.kind != EventKind::Deleted && past.after.is_terminating() && is_foreground
+    };
+    let since = read.unwrap_or(upto);
+    let mut found = false;
+    for past in history.since(0).iter().filter(|past| past.after.uid() == uid && past.revision <= upto) {
+        found = waits(past) || found && past.revision > since;
+    }
+    found
 }
 
 /// S10: a deletion is never taken back, its grace only shortens, and finalizers hold it.
