@@ -15,7 +15,7 @@ use crate::ground::Ground;
 use crate::oracle::history::{History, State};
 use crate::oracle::order::heals;
 use crate::process::VirtualClock;
-use crate::world::World;
+use crate::world::{STRAY_SECS_MAX, World};
 
 /// How long nothing may be written once everything is right.
 const STILL_SECS: u64 = 900;
@@ -223,6 +223,7 @@ fn is_broken(tree: &Value, image: &str) -> bool {
 /// years, because the server's clock was ahead when it was made, is deleted.
 fn repairs(history: &History, now: Timestamp) -> Repairs {
     let mut repairs = Repairs::default();
+    let later = now.checked_add(Duration::from_secs(STRAY_SECS_MAX)).unwrap_or(Timestamp::MAX);
     let mut with_broken_pods: Vec<&str> = Vec::new();
     let is_hold =
         |pod: &State| pod.tree()["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(HOLD)));
@@ -236,7 +237,7 @@ fn repairs(history: &History, now: Timestamp) -> Repairs {
         let set = owner(pod).and_then(|uid| history.of_uid(uid));
         let waits = set.is_some_and(|set| set.tree()["spec"]["minReadySeconds"].as_u64().unwrap_or(0) > 0);
         let created = pod.tree()["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
-        let is_ahead = waits && created.is_some_and(|created| created > now);
+        let is_ahead = waits && created.is_some_and(|created| created > later);
         let is_healed = set.is_some_and(|set| heals(set.tree()));
         if is_stranger || is_ahead || is_broken && !is_healed || lacks_claims(history, pod) {
             repairs.pods.push((pod.name().to_owned(), Uid(pod.uid().to_owned())));

@@ -35,7 +35,7 @@ use crate::wire::Wire;
 /// Templates whose image exists have versions up to this one.
 const VERSIONS_MAX: u32 = 40;
 /// A clock that was set by more than that was wrong for good: what goes by it is restarted when it is right again.
-const STRAY_SECS_MAX: u64 = 200;
+pub const STRAY_SECS_MAX: u64 = 200;
 /// Pause before a part that did not start is started again.
 const START_PAUSE: Duration = Duration::from_millis(700);
 
