@@ -250,7 +250,8 @@ statefulset.apps/db changes
     assert_eq!((asking.code, asking.stdout.as_str()), (2, expected), "{asking:?}");
     assert_eq!(versions(&cluster)?, before, "nothing was changed");
     // And it does grow.
-    apply(&cluster, &claim("2Gi"))?;
+    let larger = r#"{"spec": {"resources": {"requests": {"storage": "2Gi"}}}}"#;
+    kubectl(&cluster, &["patch", "pvc", "data-db-0", "--type=merge", "-p", larger])?;
     until("the volume is larger", || {
         let capacity = field(&cluster, "pvc/data-db-0", "{.status.capacity.storage}")?;
         Ok((capacity == "2Gi").then_some(()))
