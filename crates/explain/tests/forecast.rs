@@ -157,18 +157,19 @@ fn a_partition_holds_the_lower_ones_back() {
         &cluster,
         &after,
         &expect![[r#"
-        statefulset/redis
-          spec.template.spec.containers[redis].image: redis:7 → redis:8
-          spec.updateStrategy.rollingUpdate.partition: 0 → 2
-          pod redis-0  stays as it is
-          pod redis-1  stays as it is
-          pod redis-2  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image, spec.updateStrategy.rollingUpdate.partition)
-          in this order (a pod of this set took 2.0 s to be ready so far):
-             1. after 0 ms     delete redis-2  (not serving: redis-2)
-             2. after 0 ms     create redis-2  (not serving: redis-2)
-          then it waits: redis-1 is held back by the partition
-          then it waits: redis-0 is held back by the partition
-    "#]],
+            statefulset/redis
+              spec.template.spec.containers[redis].image: redis:7 → redis:8
+              spec.updateStrategy.rollingUpdate.partition: 0 → 2
+              pod redis-0  stays as it is
+              pod redis-1  stays as it is
+              pod redis-2  is made anew; its name and its volumes stay (spec.template.spec.containers[redis].image, spec.updateStrategy.rollingUpdate.partition)
+              in this order (a pod of this set took 2.0 s to be ready so far):
+                 1. after 0 ms     delete redis-2  (not serving: redis-2)
+                 2. after 0 ms     create redis-2  (not serving: redis-2)
+              then it waits: redis-1 is held back by the partition
+              then it waits: redis-0 is held back by the partition
+              what to do: when the updated pods are good, lower spec.updateStrategy.rollingUpdate.partition of statefulset/redis
+        "#]],
     );
 }
 
@@ -238,14 +239,16 @@ fn a_broken_pod_stands_in_the_way_of_the_corrected_template() {
         &cluster,
         &with_image(&cluster, "redis:8"),
         &expect![[r#"
-        statefulset/redis
-          spec.template.spec.containers[redis].image: redis:7 → redis:8
-          pod redis-0  stays as it is
-          pod redis-1  stays as it is
-          pod redis-2  stays as it is
-          no pod is touched
-          then it waits: redis-2 is not ready
-    "#]],
+            statefulset/redis
+              spec.template.spec.containers[redis].image: redis:7 → redis:8
+              pod redis-0  stays as it is
+              pod redis-1  stays as it is
+              pod redis-2  stays as it is
+              no pod is touched
+              then it waits: redis-2 is not ready
+              what to do: have it made anew from the new template; its volumes stay: `kubectl delete pod redis-2`
+                      or: let Roadstead do so whenever a pod was never ready: `kubectl annotate statefulset redis roadstead.dev/heal-rollout=never-ready`
+        "#]],
     );
 }
 

@@ -74,6 +74,8 @@ macro_rules! situations {
 situations! {
     all_is_well
     the_predecessor_runs_and_its_probe_fails
+    the_readiness_probe_fails_at_first
+    the_pod_is_yet_to_be_made
     min_ready_seconds_are_not_over
     the_next_pod_waits_for_one_that_is_stopping
     a_finalizer_holds_a_pod
@@ -110,6 +112,7 @@ situations! {
     no_node_has_the_label
     no_taint_is_tolerated
     every_node_is_cordoned
+    the_pod_is_larger_than_every_node
     there_is_no_node
     the_node_is_full
     anti_affinity_asks_for_more_nodes

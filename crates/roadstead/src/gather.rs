@@ -84,14 +84,17 @@ pub async fn heal_rollout(client: &Client) -> Result<HealRollout> {
 /// Kinds without which an answer would be wrong, not only short.
 const NEEDED: [&str; 4] = ["StatefulSet", "Pod", "PersistentVolumeClaim", "ControllerRevision"];
 
+/// Whether a kind counts as having no objects when the answer to its list is this code.
+fn may_lack(kind: &str, code: u16) -> bool {
+    code == 404 || code == 403 && !NEEDED.contains(&kind)
+}
+
 /// The objects of a kind; none if the kind is not served, or not to be seen and not needed.
 async fn list(client: &Client, kind: &str, version: &str, path: &str) -> Result<Vec<Value>> {
     let request = http::Request::get(path).body(Vec::new())?;
     let mut answer: Value = match client.request(request).await {
         Ok(answer) => answer,
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 403 && !NEEDED.contains(&kind) => {
-            return Ok(Vec::new());
-        }
+        Err(kube::Error::Api(status)) if may_lack(kind, status.code) => return Ok(Vec::new()),
         Err(error) => return Err(error).with_context(|| format!("list {path}")),
     };
     let Some(items) = answer.get_mut("items").and_then(Value::as_array_mut) else { return Ok(Vec::new()) };
@@ -130,6 +133,14 @@ pub fn parse(object: &str, namespace: &str) -> Result<Ref> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_not_be_seen_is_not_taken_for_empty_where_it_counts() {
+        let cases = [("Pod", 404, true), ("Pod", 403, false), ("Secret", 403, true), ("Secret", 500, false)];
+        for (kind, code, lacks) in cases {
+            assert_eq!(may_lack(kind, code), lacks, "{kind} {code}");
+        }
+    }
 
     #[test]
     fn objects_are_named_as_for_kubectl() {

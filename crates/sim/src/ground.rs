@@ -218,6 +218,13 @@ impl Ground {
         while_it_lasts(|| self.weather().stalled_for(part, resource)).await;
     }
 
+    /// Waits until a moment, or until nothing goes wrong any more.
+    pub async fn until_or_fair(&self, at: Instant) {
+        let left =
+            || at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero() && !self.weather().is_fair());
+        while_it_lasts(left).await;
+    }
+
     /// Waits a drawn while.
     pub async fn linger(&self, process: &Process, max: Duration) {
         let max = u64::try_from(max.as_micros()).unwrap_or(u64::MAX);

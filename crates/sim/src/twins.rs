@@ -16,10 +16,9 @@ use images::{Image, ImageError, Images, MemoryImages, RegistryAuth};
 use meta::Uid;
 use pod_network::{Attachment, MemoryNetwork, NetworkError, PodNetwork, ServicePort};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use volumes::{BindRequest, FileSet, FsGroup, MemoryVolumes, PodVolumes, SizeEnforcement, VolumeError, Volumes};
 
-use crate::ground::{Ground, while_it_lasts};
+use crate::ground::Ground;
 use crate::oracle::identity::Deed;
 use crate::process::Process;
 use crate::scenario::Trouble;
@@ -106,11 +105,7 @@ impl Guarded {
                 Err(refusal("the runtime says that it failed"))
             }
             Trouble::Hangs => {
-                let over = || {
-                    let left = until.saturating_duration_since(Instant::now());
-                    (!left.is_zero() && !self.ground.weather().is_fair()).then_some(left)
-                };
-                self.process.living(while_it_lasts(over)).await;
+                self.process.living(self.ground.until_or_fair(until)).await;
                 self.act(deed, work).await
             }
         }

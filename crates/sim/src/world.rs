@@ -24,7 +24,7 @@ use volumes::{MemoryVolumes, Volumes};
 
 use crate::control::Server;
 use crate::disk::Disk;
-use crate::ground::{Ground, while_it_lasts};
+use crate::ground::Ground;
 use crate::process::{Process, VirtualClock};
 use crate::rng::Rng;
 use crate::scenario::{Act, Fault, Scenario, Temper};
@@ -63,7 +63,7 @@ impl std::fmt::Debug for World {
 }
 
 /// Name of the agent's process on a node.
-fn agent(node: &str) -> String {
+pub fn agent(node: &str) -> String {
     format!("agent-{node}")
 }
 
@@ -360,12 +360,7 @@ async fn supervise(ground: Arc<Ground>, disk: Disk, mut orders: mpsc::UnboundedR
         ground.note(format_args!("the server is killed"));
         ground.set_server(None);
         server.kill().await;
-        let back = Instant::now() + Duration::from_millis(down);
-        while_it_lasts(|| {
-            let left = back.saturating_duration_since(Instant::now());
-            (!left.is_zero() && !ground.weather().is_fair()).then_some(left)
-        })
-        .await;
+        ground.until_or_fair(Instant::now() + Duration::from_millis(down)).await;
     }
 }
 

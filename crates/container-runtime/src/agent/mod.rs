@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use meta::{Timestamp, Uid};
+use meta::Uid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
@@ -324,7 +324,7 @@ impl Runtime for LibcontainerRuntime {
             id: spec.id.clone(),
             name: spec.name.clone(),
             attempt: spec.attempt,
-            created_at: Timestamp::now(),
+            created_at: meta::clock::now(),
             state: ContainerState::Created,
             log_path: spec.log_path.clone(),
             annotations: spec.annotations.clone(),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use meta::{Timestamp, Uid};
+use meta::Uid;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::Command;
@@ -105,7 +105,7 @@ impl PodEntry {
                 reason: ExitReason::SandboxDied,
                 message: String::new(),
                 started_at,
-                finished_at: Timestamp::now(),
+                finished_at: meta::clock::now(),
             };
             status.state = ContainerState::Exited(exit.clone());
             let path = self.dir.join(helper::CONTAINERS).join(&status.id.0).join(helper::RECORD);

@@ -17,6 +17,7 @@ use serde_json::Value;
 pub use change::{FieldChange, changed_fields};
 
 use crate::cluster::{Cluster, Ref, text};
+use crate::why::why;
 use cause::Causes;
 use rehearsal::Rehearsal;
 
@@ -36,6 +37,8 @@ pub struct Forecast {
     pub steps: Vec<Step>,
     /// How it ends.
     pub end: End,
+    /// What somebody has to do then, most likely first, if it does not go on by itself.
+    pub next: Vec<String>,
     /// How long a pod took from its creation to readiness so far, in milliseconds: the median of the set's ready pods.
     /// `None` if no pod tells.
     pub ready_after_ms: Option<i64>,
@@ -157,6 +160,11 @@ pub fn forecast(
         fields,
         steps,
         ready_after_ms: ready_after.map(millis),
+        next: if matches!(outcome.end, End::Waits(_)) {
+            why(&outcome.cluster, &about, outcome.ended).next
+        } else {
+            Vec::new()
+        },
         takes_ms: if outcome.end == End::Settled { timed(outcome.ended) } else { None },
         end: outcome.end,
     })

@@ -10,7 +10,7 @@ use meta::Timestamp;
 use serde_json::{Value, json};
 
 use super::{End, Happening};
-use crate::cluster::{Cluster, Ref, is_true, list, text};
+use crate::cluster::{Cluster, Ref, has_ended, is_terminating, is_true, list, text};
 use crate::why::{State, planned, typed, why};
 
 /// Plans that a rehearsal makes at most: a set of a thousand pods needs a few for each.
@@ -115,11 +115,11 @@ impl Rehearsal {
         let pods: Vec<&Value> = cluster.list("Pod", &self.set.namespace).collect();
         for pod in pods {
             let name = text(pod, "/metadata/name").to_owned();
-            let leaves = leaves(pod);
+            let is_terminating = is_terminating(pod);
             let stuck = why(cluster, &Ref::of(pod), self.now).state == State::Stuck;
-            if leaves && !stuck {
+            if is_terminating && !stuck {
                 self.later.insert((self.now, Later::Gone(name)));
-            } else if !leaves && !stuck && !has_ended(pod) && !is_true(pod, "Ready") {
+            } else if !is_terminating && !stuck && !has_ended(pod) && !is_true(pod, "Ready") {
                 self.later.insert((self.soon(), Later::Ready(name)));
             }
         }
@@ -268,7 +268,7 @@ impl Rehearsal {
 
     /// A claim that nobody deletes yet, and none of whose owners is there any more.
     fn is_orphaned(&self, claim: &Ref) -> bool {
-        let Some(claim) = self.cluster.get(claim).filter(|claim| !leaves(claim)) else { return false };
+        let Some(claim) = self.cluster.get(claim).filter(|claim| !is_terminating(claim)) else { return false };
         let is_gone = |owner: &Value| {
             let kind = text(owner, "/kind");
             let is_known = [("v1", "Pod"), ("apps/v1", "StatefulSet")].contains(&(text(owner, "/apiVersion"), kind));
@@ -281,7 +281,7 @@ impl Rehearsal {
 
     /// A claim that is deleted and that neither a pod nor anybody's finalizer keeps.
     fn is_let_go(&self, claim: &Ref) -> bool {
-        let Some(found) = self.cluster.get(claim).filter(|claim| leaves(claim)) else { return false };
+        let Some(found) = self.cluster.get(claim).filter(|claim| is_terminating(claim)) else { return false };
         let is_held = list(found, "/metadata/finalizers").iter().any(|holder| holder != CLAIM_PROTECTION);
         let Some(facts) = typed(found).filter(|_| !is_held) else { return false };
         !self.cluster.list("Pod", &claim.namespace).filter_map(typed).any(|pod| uses(&pod, &facts))
@@ -301,7 +301,7 @@ impl Rehearsal {
             .map(|ordinal| format!("{}-{ordinal}", self.set.name))
             .filter(|name| {
                 let pod = self.cluster.get(&self.named("Pod", name));
-                pod.is_none_or(|pod| !is_true(pod, "Ready") || leaves(pod))
+                pod.is_none_or(|pod| !is_true(pod, "Ready") || is_terminating(pod))
             })
             .collect()
     }
@@ -331,16 +331,6 @@ impl Rehearsal {
             object["metadata"]["resourceVersion"] = json!(version);
         }
     }
-}
-
-/// Its deletion has begun.
-fn leaves(object: &Value) -> bool {
-    !object["metadata"]["deletionTimestamp"].is_null()
-}
-
-/// Failed or Succeeded: it will never be ready.
-fn has_ended(pod: &Value) -> bool {
-    matches!(text(pod, "/status/phase"), "Failed" | "Succeeded")
 }
 
 fn ending(set: &SetFacts, plan: &Plan) -> End {

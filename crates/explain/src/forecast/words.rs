@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{End, Fate, FieldChange, Forecast, Happening, Step};
+use crate::why::write_next;
 
 /// Longest text of a value that is shown.
 const VALUE_CHARS_MAX: usize = 60;
@@ -113,7 +114,7 @@ impl Forecast {
                 for one in on {
                     writeln!(f, "  then it waits: {one}")?;
                 }
-                Ok(())
+                write_next(f, "  ", &self.next)
             }
             (End::TooLong, _) => writeln!(f, "  and so on: more happens than is shown here"),
         }

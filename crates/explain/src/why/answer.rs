@@ -70,12 +70,18 @@ impl fmt::Display for Answer {
             State::Working => writeln!(f, "this goes on by itself")?,
             State::Stuck => {}
         }
-        for (index, next) in self.next.iter().enumerate() {
-            writeln!(f, "{}{next}", if index == 0 { "what to do: " } else { "        or: " })?;
-        }
+        write_next(f, "", &self.next)?;
         for also in &self.also {
             writeln!(f, "also: {also}")?;
         }
         Ok(())
     }
+}
+
+/// What to do, a line for each.
+pub(crate) fn write_next(f: &mut fmt::Formatter<'_>, indent: &str, next: &[String]) -> fmt::Result {
+    for (index, next) in next.iter().enumerate() {
+        writeln!(f, "{indent}{}{next}", if index == 0 { "what to do: " } else { "        or: " })?;
+    }
+    Ok(())
 }

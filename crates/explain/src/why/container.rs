@@ -1,9 +1,11 @@
 //! Containers that do not run, or run and are not ready.
 
+use jiff::SignedDuration;
+use meta::Timestamp;
 use serde_json::Value;
 
 use super::{Trail, Verdict, kubectl, since};
-use crate::cluster::{Ref, number, text};
+use crate::cluster::{Ref, number, text, time};
 
 /// Exit codes that say more than that a program failed.
 fn meaning(code: i64) -> &'static str {
@@ -217,6 +219,9 @@ fn probing(trail: &mut Trail<'_>, pod: &Ref, object: &Value, status: &Value, wha
         return Verdict::working();
     };
     trail.says(pod, format!("{what} runs{for_how_long}, and is not ready: {message}"));
+    if spec.is_some_and(|spec| is_patient(&spec[format!("{kind}Probe")], status, trail.now)) {
+        return Verdict::working();
+    }
     Verdict::stuck([
         format!(
             "`{}` shows what the program waits for",
@@ -224,4 +229,13 @@ fn probing(trail: &mut Trail<'_>, pod: &Ref, object: &Value, status: &Value, wha
         ),
         format!("correct spec.containers[{name}].{kind}Probe if the program is well"),
     ])
+}
+
+/// Whether a container is so young that its probe may fail yet: it would not have failed often enough to count.
+fn is_patient(probe: &Value, status: &Value, now: Timestamp) -> bool {
+    let of = |field: &str, default: i64| probe[field].as_i64().unwrap_or(default);
+    let patience =
+        of("initialDelaySeconds", 0).saturating_add(of("failureThreshold", 3).saturating_mul(of("periodSeconds", 10)));
+    let started = time(status, "/state/running/startedAt");
+    started.is_some_and(|started| now.duration_since(started) < SignedDuration::from_secs(patience))
 }

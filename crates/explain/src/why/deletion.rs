@@ -4,7 +4,7 @@ use controllers_core::persistent_volumes::uses;
 use serde_json::Value;
 
 use super::{Trail, Verdict, kubectl, node, spoken, typed};
-use crate::cluster::{Ref, list, text, time};
+use crate::cluster::{Ref, has_ended, list, text, time};
 
 /// Follows what holds an object that is being deleted.
 pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
@@ -30,7 +30,7 @@ fn pod(trail: &mut Trail<'_>, about: &Ref, object: &Value, finalizers: &[&str]) 
             ]);
         }
     }
-    let ended = matches!(text(object, "/status/phase"), "Succeeded" | "Failed");
+    let ended = has_ended(object);
     let until = time(object, "/metadata/deletionTimestamp").unwrap_or(trail.now);
     if !finalizers.is_empty() && (ended || node_name.is_empty() || until < trail.now) {
         return held(trail, about, object, finalizers);
@@ -124,8 +124,7 @@ fn claim_keeper(trail: &Trail<'_>, claim: &Value) -> Option<Ref> {
 pub(super) fn claim_user(trail: &Trail<'_>, claim: &Ref) -> Option<Ref> {
     let uses = |pod: &&Value| {
         let volumes = list(pod, "/spec/volumes");
-        volumes.iter().any(|volume| text(volume, "/persistentVolumeClaim/claimName") == claim.name)
-            && !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
+        volumes.iter().any(|volume| text(volume, "/persistentVolumeClaim/claimName") == claim.name) && !has_ended(pod)
     };
     trail.cluster.list("Pod", &claim.namespace).find(uses).map(Ref::of)
 }

@@ -14,6 +14,7 @@ mod unplaced;
 use meta::Timestamp;
 use serde_json::Value;
 
+pub(crate) use answer::write_next;
 pub use answer::{Answer, Link, State};
 pub(crate) use set::{planned, typed};
 
@@ -73,6 +74,12 @@ impl<'c> Trail<'c> {
             return Verdict::stuck([format!("{about} waits for itself: `kubectl describe` the objects named above")]);
         }
         let Some(object) = self.cluster.get(about) else {
+            if self.chain.is_empty()
+                && let Some(set) = set::that_makes(self.cluster, about)
+            {
+                self.says(about, "is yet to be made by its set");
+                return self.follow(&set);
+            }
             self.says(about, "does not exist");
             return Verdict::stuck([format!(
                 "create it, or look for a typing error in its name: `{}`",
@@ -94,7 +101,8 @@ impl<'c> Trail<'c> {
     /// The message of the newest warning about an object with one of these reasons.
     fn warning(&self, about: &Ref, reasons: &[&str]) -> Option<&'c str> {
         let event = self.cluster.event(about, |event| reasons.contains(&text(event, "/reason")))?;
-        Some(text(event, "/message"))
+        // What a probe's command prints ends with a new line.
+        Some(text(event, "/message").trim_end())
     }
 }
 
@@ -105,6 +113,11 @@ fn kubectl(namespace: &str, rest: &str) -> String {
     } else {
         format!("kubectl -n {namespace} {rest}")
     }
+}
+
+/// `1 pod`, `2 pods`.
+fn counted(count: i64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A length of time as people say it: `45 s`, `3 min`, `2 h`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Trail, Verdict, kubectl, refusal};
+use super::{Trail, Verdict, counted, kubectl, refusal};
 use crate::cluster::{Ref, condition, is_true, list, number, text};
 
 /// What an object of another kind waits for.
@@ -127,7 +127,7 @@ fn service(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
     };
     let ready = pods.iter().filter(|pod| is_true(pod, "Ready")).count();
     if ready > 0 {
-        trail.says(about, format!("leads to {ready} ready pods"));
+        trail.says(about, format!("leads to {}", counted(i64::try_from(ready).unwrap_or(i64::MAX), "ready pod")));
         return Verdict::fine();
     }
     let first = Ref::of(first);
@@ -140,10 +140,11 @@ fn budget(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
     let (allowed, healthy, desired) =
         (status("disruptionsAllowed"), status("currentHealthy"), status("desiredHealthy"));
     if allowed > 0 {
-        trail.says(about, format!("lets {allowed} pods be evicted now"));
+        trail.says(about, format!("lets {} be evicted now", counted(allowed, "pod")));
         return Verdict::fine();
     }
-    trail.says(about, format!("lets no pod be evicted: {healthy} are healthy, and {desired} must be"));
+    let are = if healthy == 1 { "is" } else { "are" };
+    trail.says(about, format!("lets no pod be evicted: {healthy} {are} healthy, and {desired} must be"));
     let selector = object.pointer("/spec/selector").cloned().unwrap_or_default();
     let Ok(selector) = meta::LabelSelector::from_object(&selector) else { return Verdict::working() };
     let unready = trail.cluster.list("Pod", &about.namespace).find(|pod| {

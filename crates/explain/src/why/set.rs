@@ -9,10 +9,10 @@ use meta::Timestamp;
 use serde_json::Value;
 
 use super::{Trail, Verdict, kubectl, refusal};
-use crate::cluster::{Cluster, Ref, condition, text};
+use crate::cluster::{Cluster, Ref, condition, is_terminating, text};
 
-/// Clocks of two machines differ by no more, if both are right.
-const CLOCK_SKEW_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// A pod that has to wait that much longer than `minReadySeconds` became ready by a clock that was far ahead.
+const AHEAD_MIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// What a set waits for.
 pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
@@ -41,6 +41,16 @@ pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verd
     }
     trail.says(about, format!("{summary}; {}", on.describe(&set)));
     fact(trail, about, &set, &plan, &on)
+}
+
+/// The set that wants a pod of this name.
+pub(super) fn that_makes(cluster: &Cluster, pod: &Ref) -> Option<Ref> {
+    let wants = |set: &&Value| {
+        let facts = SetFacts::read(set.to_string().as_bytes());
+        facts.is_ok_and(|set| (set.start..set.end()).any(|ordinal| set.pod_name(Ordinal(ordinal)) == pod.name))
+    };
+    let mut sets = cluster.list("StatefulSet", &pod.namespace).filter(|_| pod.kind == "Pod");
+    sets.find(wants).map(Ref::of)
 }
 
 /// What the planner would do now.
@@ -96,9 +106,11 @@ fn fact(trail: &mut Trail<'_>, about: &Ref, set: &SetFacts, plan: &Plan, on: &Fa
     match on {
         Fact::NotReady(ordinal) => not_ready(trail, set, plan, *ordinal),
         Fact::Terminating(ordinal) => {
-            let is_leaving =
-                trail.cluster.get(&pod(ordinal)).is_some_and(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
-            if is_leaving { trail.follow(&pod(ordinal)) } else { Verdict::working() }
+            if trail.cluster.get(&pod(ordinal)).is_some_and(is_terminating) {
+                trail.follow(&pod(ordinal))
+            } else {
+                Verdict::working()
+            }
         }
         Fact::NotAvailable(ordinal, until) => not_available(trail, set, *ordinal, *until),
         Fact::EndedEarly(..) | Fact::Missing(_) | Fact::Adoption => Verdict::working(),
@@ -138,7 +150,7 @@ fn fact(trail: &mut Trail<'_>, about: &Ref, set: &SetFacts, plan: &Plan, on: &Fa
 
 /// A pod that has to stay ready for a while; for years, if the clock was ahead when it became ready.
 fn not_available(trail: &mut Trail<'_>, set: &SetFacts, ordinal: Ordinal, until: Timestamp) -> Verdict {
-    let wait = SignedDuration::from_secs(i64::from(set.min_ready_secs)) + CLOCK_SKEW_MAX;
+    let wait = SignedDuration::from_secs(i64::from(set.min_ready_secs)) + AHEAD_MIN;
     if until.duration_since(trail.now) <= wait {
         return Verdict::working();
     }

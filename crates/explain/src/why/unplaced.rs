@@ -1,9 +1,10 @@
 //! Pods that no node takes.
 
+use meta::Quantity;
 use serde_json::Value;
 
 use super::{Trail, Verdict};
-use crate::cluster::{Ref, condition, list, text};
+use crate::cluster::{Ref, condition, is_terminating, list, text};
 
 /// What a pod without a node waits for.
 pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, pod: &Value) -> Verdict {
@@ -40,8 +41,7 @@ fn promised(trail: &mut Trail<'_>, about: &Ref, pod: &Value, message: &str) -> O
     if node.is_empty() {
         return None;
     }
-    let is_leaving =
-        |other: &&Value| text(other, "/spec/nodeName") == node && !other["metadata"]["deletionTimestamp"].is_null();
+    let is_leaving = |other: &&Value| text(other, "/spec/nodeName") == node && is_terminating(other);
     let leaving = trail.cluster.list("Pod", &about.namespace).find(is_leaving).map(Ref::of);
     // Those of other namespaces are not shown here, but the scheduler knows of them.
     if leaving.is_none() && !message.contains("terminating pod on the nominated node") {
@@ -63,8 +63,7 @@ fn claims(trail: &mut Trail<'_>, about: &Ref, pod: &Value) -> Option<Verdict> {
             trail.says(about, format!("needs {claim}"));
             return Some(trail.follow(&claim));
         };
-        let is_leaving = !found["metadata"]["deletionTimestamp"].is_null();
-        if !is_leaving && (text(found, "/status/phase") == "Bound" || waits_for_pod(trail, found)) {
+        if !is_terminating(found) && (text(found, "/status/phase") == "Bound" || waits_for_pod(trail, found)) {
             continue;
         }
         trail.says(about, format!("waits for {claim}"));
@@ -97,13 +96,7 @@ fn remedies(trail: &Trail<'_>, pod: &Value, message: &str) -> Vec<String> {
         next.push("the node has as many pods as it takes: delete some".to_owned());
     }
     if message.contains("were unschedulable") {
-        let cordoned = trail.cluster.list("Node", "").filter(|node| node["spec"]["unschedulable"] == true);
-        let names: Vec<&str> = cordoned.map(|node| text(node, "/metadata/name")).collect();
-        next.push(match names[..] {
-            [] => "a node is cordoned: `kubectl uncordon NODE`".to_owned(),
-            [name] => format!("node {name} is cordoned: `kubectl uncordon {name}`"),
-            [first, ..] => format!("{} nodes are cordoned: `kubectl uncordon {first}`, or another one", names.len()),
-        });
+        next.extend(cordon_remedy(trail, pod));
     }
     if let Some(taint) =
         between(message, "untolerated taint {", "}").or_else(|| between(message, "untolerated taint(s)", ","))
@@ -149,12 +142,42 @@ fn between<'t>(message: &'t str, before: &str, after: &str) -> Option<&'t str> {
     rest.split_once(after).map(|(inner, _)| inner.trim())
 }
 
-fn resource_remedy(trail: &Trail<'_>, pod: &Value, resource: &str) -> String {
-    let asked: Vec<&str> = list(pod, "/spec/containers")
+/// Nothing if the pod is larger than each of the nodes that are cordoned.
+fn cordon_remedy(trail: &Trail<'_>, pod: &Value) -> Option<String> {
+    let cordoned: Vec<&Value> =
+        trail.cluster.list("Node", "").filter(|node| node["spec"]["unschedulable"] == true).collect();
+    let names: Vec<&str> =
+        cordoned.iter().filter(|node| has_room_for(node, pod)).map(|node| text(node, "/metadata/name")).collect();
+    match names[..] {
+        [] if cordoned.is_empty() => Some("a node is cordoned: `kubectl uncordon NODE`".to_owned()),
+        [] => None,
+        [name] => Some(format!("node {name} is cordoned: when it may have pods again, `kubectl uncordon {name}`")),
+        [first, ..] => Some(format!(
+            "{} nodes are cordoned: when they may have pods again, `kubectl uncordon {first}`, or another one",
+            names.len()
+        )),
+    }
+}
+
+/// Whether an empty node would have enough of what the pod's containers ask for.
+fn has_room_for(node: &Value, pod: &Value) -> bool {
+    ["cpu", "memory"].iter().all(|resource| {
+        let Ok(has) = text(node, &format!("/status/allocatable/{resource}")).parse::<Quantity>() else { return true };
+        let asked = asked(pod, resource).into_iter().filter_map(|asked| asked.parse::<Quantity>().ok());
+        asked.reduce(|sum, one| sum + one).is_none_or(|asked| asked <= has)
+    })
+}
+
+/// What each container asks for.
+fn asked<'p>(pod: &'p Value, resource: &str) -> Vec<&'p str> {
+    list(pod, "/spec/containers")
         .iter()
         .map(|container| text(container, &format!("/resources/requests/{resource}")))
         .filter(|asked| !asked.is_empty())
-        .collect();
+        .collect()
+}
+
+fn resource_remedy(trail: &Trail<'_>, pod: &Value, resource: &str) -> String {
     let has: Vec<String> = trail
         .cluster
         .list("Node", "")
@@ -165,7 +188,7 @@ fn resource_remedy(trail: &Trail<'_>, pod: &Value, resource: &str) -> String {
         .collect();
     format!(
         "it asks for {resource} {}, and of all that its pods may ask for, {}: lower resources.requests, or stop other pods",
-        asked.join(" + "),
+        asked(pod, resource).join(" + "),
         has.join(", ")
     )
 }

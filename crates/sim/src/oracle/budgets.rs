@@ -3,11 +3,10 @@
 use store_core::EventKind;
 
 use super::Found;
-use super::history::{History, Past, State};
+use super::history::{History, PODS, Past, State};
 use crate::wire::Call;
 
 const BUDGETS: &str = "/registry/policy/poddisruptionbudgets/";
-const PODS: &str = "/registry/core/pods/";
 /// An eviction changes a pod and a budget in one transaction: their revisions lie side by side.
 const SIDE_BY_SIDE: u64 = 2;
 

@@ -3,11 +3,9 @@
 use store_core::EventKind;
 
 use super::Found;
-use super::history::{History, Past, State};
+use super::history::{CLAIMS, History, Past, SETS, State};
 use crate::wire::{Call, Verb};
 
-const CLAIMS: &str = "/registry/core/persistentvolumeclaims/";
-const SETS: &str = "/registry/apps/statefulsets/";
 const POLICY: &str = "persistentVolumeClaimRetentionPolicy";
 
 /// A claim was written: nobody else may have its volume.

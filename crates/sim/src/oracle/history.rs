@@ -10,6 +10,15 @@ use store_core::{Event, EventKind, Key, Range, Record, Revision};
 
 use super::Found;
 
+/// Where pods are stored, and so on.
+pub const PODS: &str = "/registry/core/pods/";
+/// Claims.
+pub const CLAIMS: &str = "/registry/core/persistentvolumeclaims/";
+/// StatefulSets.
+pub const SETS: &str = "/registry/apps/statefulsets/";
+/// ControllerRevisions.
+pub const REVISIONS: &str = "/registry/apps/controllerrevisions/";
+
 /// One commit.
 #[derive(Debug)]
 pub struct Past {

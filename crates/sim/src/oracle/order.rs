@@ -12,14 +12,12 @@ use serde_json::Value;
 use store_core::EventKind;
 
 use super::Found;
-use super::history::{History, Past, State};
+use super::history::{History, PODS, Past, REVISIONS, SETS, State};
 use super::rollout::Rollout;
 use super::writes::key;
 use crate::process::EPOCH_SECS;
 use crate::wire::{Call, Verb};
 
-const PODS: &str = "/registry/core/pods/";
-const SETS: &str = "/registry/apps/statefulsets/";
 /// Clocks of two parts, and a plan and its write, are that close to each other.
 const ROUNDING_MILLIS: u64 = 100;
 /// How old what a controller acts on may be where nothing fails.
@@ -202,7 +200,7 @@ fn sets(history: &History, key: &str, uid: &str, from: u64, upto: u64) -> Vec<Se
 fn newest_revisions(history: &History, uid: &str, from: u64, upto: u64) -> Vec<String> {
     let mut numbers: BTreeMap<String, i64> = BTreeMap::new();
     let mut seen: Vec<String> = Vec::new();
-    for past in history.of_kind("/registry/apps/controllerrevisions/", 0, upto) {
+    for past in history.of_kind(REVISIONS, 0, upto) {
         let tree = past.after.tree();
         if controller(tree).is_none_or(|(_, owner)| owner != uid) {
             continue;

@@ -11,11 +11,10 @@ use store_core::EventKind;
 use tokio::time::Instant;
 
 use super::Found;
-use super::history::{History, State};
+use super::history::{History, PODS, State};
 use super::writes::key;
 use crate::wire::{Call, Verb};
-
-const PODS: &str = "/registry/core/pods/";
+use crate::world::agent;
 
 /// The start of an agent.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +66,7 @@ fn patience(pod: &State) -> Option<Duration> {
 impl Readiness {
     /// An agent begins on a node.
     pub fn began(&mut self, node: &str, revision: u64, at: Instant) {
-        self.starts.insert(format!("agent-{node}"), Start { at, revision });
+        self.starts.insert(agent(node), Start { at, revision });
     }
 
     /// A request reached the server.

@@ -3,10 +3,8 @@
 use store_core::EventKind;
 
 use super::Found;
-use super::history::{History, Past};
+use super::history::{History, Past, REVISIONS};
 use crate::wire::{Call, Verb};
-
-const REVISIONS: &str = "/registry/apps/controllerrevisions/";
 
 /// A revision was committed.
 pub fn committed(past: &Past, history: &History) -> Found {

@@ -12,14 +12,10 @@ use serde_json::Value;
 use store_core::EventKind;
 
 use super::Found;
-use super::history::{History, Past, State};
+use super::history::{History, PODS, Past, REVISIONS, SETS, State};
 use super::order::{LAG_MILLIS_MAX, controller, ordinal_of, was_complete};
 use super::writes::key;
 use crate::wire::{Call, Verb};
-
-const PODS: &str = "/registry/core/pods/";
-const SETS: &str = "/registry/apps/statefulsets/";
-const REVISIONS: &str = "/registry/apps/controllerrevisions/";
 
 /// Follows what the set controller does to revisions, statuses and owners.
 #[derive(Debug, Default)]
