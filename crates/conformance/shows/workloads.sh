@@ -586,7 +586,7 @@ YAML
   try 3 roadstead why sts/crash
   ok kubectl logs crash-0 -c c --previous
   say "(4) the probe fails, so the next pod is not made"
-  until_ "roadstead why sts/sick | grep -q 'not the leader'"
+  until_ "roadstead why sts/sick | grep -q 'what to do'" # the probe's own patience is over
   try 3 roadstead why sts/sick
   try 3 roadstead why pod/sick-1
   say "(5) fits on no node"
