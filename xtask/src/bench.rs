@@ -120,7 +120,7 @@ fn number(figures: &BTreeMap<String, String>, name: &str) -> Result<f64> {
 /// The row that could not be measured.
 pub fn run_all(args: &Args) -> Result<()> {
     let bed = Bed {
-        binary: build::build(Profile::Release)?,
+        binary: build::build(Profile::Dist)?,
         ksb: Tools::new().install_ksb()?,
         busybox: build_image(TestImage::Busybox)?,
     };

@@ -20,8 +20,21 @@ pub const TESTED: [&str; 3] = ["--workspace", "--exclude", "conformance"];
 pub enum Profile {
     /// As tests use it.
     Dev,
-    /// As users get it.
+    /// As the demo shows it.
     Release,
+    /// As users get it.
+    Dist,
+}
+
+impl Profile {
+    /// Cargo's folder for it.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+            Self::Dist => "dist",
+        }
+    }
 }
 
 /// Installs what building and running need.
@@ -42,15 +55,17 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     say(match profile {
         Profile::Dev => "building roadstead",
         Profile::Release => "building roadstead (release; the first time takes some minutes)",
+        Profile::Dist => "building roadstead (dist; the first time takes a quarter of an hour)",
     });
     let mut command = cargo();
     command.arg("build");
     match profile {
         Profile::Dev => command.args(TESTED).args(["--bin", "roadstead"]),
         Profile::Release => command.args(["--package", "roadstead", "--release"]),
+        Profile::Dist => command.args(["--package", "roadstead", "--profile", "dist"]),
     };
     stream(&mut command)?;
-    Ok(target_folder().join(if profile == Profile::Release { "release" } else { "debug" }).join("roadstead"))
+    Ok(target_folder().join(profile.folder()).join("roadstead"))
 }
 
 /// Where cargo builds.
@@ -58,9 +73,17 @@ pub fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root_folder().join("target"), PathBuf::from)
 }
 
-/// A cargo command at the checkout's root.
+/// A cargo command at the checkout's root, like one that somebody types there: the build script of `ring` runs again, and
+/// with it half of the build, when it sees the variables by which the cargo that runs us describes this package.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let of_package =
+            name.to_str().is_some_and(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|p| name.starts_with(p)));
+        if of_package {
+            command.env_remove(name);
+        }
+    }
     command.current_dir(root_folder());
     command
 }

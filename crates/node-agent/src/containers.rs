@@ -149,8 +149,8 @@ async fn try_start(
     }
 }
 
-/// Makes a container, in place of one that is there under the same id and was never started: an agent that was killed
-/// between the two has left it.
+/// Makes a container, in place of one that is there under the same id and was never started, also if its sandbox is dead
+/// since: an agent that was killed between the two has left it, or a runtime that made it and said that it failed.
 async fn create(shared: &Shared, pod: &Uid, spec: ContainerSpec) -> Result<(), RuntimeError> {
     let runtime = &shared.parts.runtime;
     let taken = match runtime.create_container(pod, spec.clone()).await {
@@ -159,7 +159,12 @@ async fn create(shared: &Shared, pod: &Uid, spec: ContainerSpec) -> Result<(), R
     };
     let sandboxes = runtime.list().await?;
     let mut containers = sandboxes.iter().filter(|one| one.pod == *pod).flat_map(|one| &one.containers);
-    if !containers.any(|one| one.id == spec.id && one.state == ContainerState::Created) {
+    let was_started = |state: &ContainerState| match state {
+        ContainerState::Created => false,
+        ContainerState::Running { .. } => true,
+        ContainerState::Exited(exit) => exit.started_at.is_some(),
+    };
+    if !containers.any(|one| one.id == spec.id && !was_started(&one.state)) {
         return Err(taken);
     }
     runtime.remove_container(pod, &spec.id).await?;

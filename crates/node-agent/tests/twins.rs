@@ -9,17 +9,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::resources;
+use async_trait::async_trait;
 use client::{Client, Collection, DeleteOptions, Patch, WriteOptions};
 use container_runtime::{
-    ContainerSpec, ContainerState, ContainerStatus, Life, Runtime, SandboxSpec, Script, VirtualRuntime,
+    ContainerId, ContainerSpec, ContainerState, ContainerStatus, ExecSession, ExecSpec, Life, Runtime, RuntimeError,
+    RuntimeEvent, Sandbox, SandboxSpec, SandboxStatus, Script, Signal, VirtualRuntime,
 };
 use images::{Image, MemoryImages};
 use informer::{Informer, Informers};
 use k8s_openapi::api::core::v1::{Event, PersistentVolume, Pod};
-use meta::{ObjectId, ResourceId};
+use meta::{ObjectId, ResourceId, Uid};
 use node_agent::{Config, NodeAgent, Parts};
 use pod_network::{MemoryNetwork, Ranges};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use volumes::{MemoryVolumes, Volumes};
@@ -300,6 +303,70 @@ async fn a_container_that_a_killed_agent_has_made_but_not_started_is_started_by_
         all[0].containers[..],
         [ContainerStatus { state: ContainerState::Running { .. }, attempt: 0, .. }]
     ));
+}
+
+/// Makes its first container, says that it failed, and loses the sandbox.
+struct Liar {
+    inner: Arc<VirtualRuntime>,
+    has_lied: AtomicBool,
+}
+
+#[async_trait]
+impl Runtime for Liar {
+    async fn create_container(&self, pod: &Uid, spec: ContainerSpec) -> Result<(), RuntimeError> {
+        self.inner.create_container(pod, spec).await?;
+        if self.has_lied.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.inner.lose_sandbox(pod).await;
+        Err(RuntimeError::Create { why: "says the runtime".to_owned() })
+    }
+
+    async fn run_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
+        self.inner.run_sandbox(spec).await
+    }
+
+    async fn start_container(&self, pod: &Uid, id: &ContainerId) -> Result<ContainerState, RuntimeError> {
+        self.inner.start_container(pod, id).await
+    }
+
+    async fn signal(&self, pod: &Uid, id: &ContainerId, signal: Signal) -> Result<(), RuntimeError> {
+        self.inner.signal(pod, id, signal).await
+    }
+
+    async fn kill_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
+        self.inner.kill_sandbox(pod).await
+    }
+
+    async fn remove_container(&self, pod: &Uid, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.inner.remove_container(pod, id).await
+    }
+
+    async fn remove_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
+        self.inner.remove_sandbox(pod).await
+    }
+
+    async fn exec(&self, pod: &Uid, id: &ContainerId, spec: ExecSpec) -> Result<ExecSession, RuntimeError> {
+        self.inner.exec(pod, id, spec).await
+    }
+
+    async fn list(&self) -> Result<Vec<SandboxStatus>, RuntimeError> {
+        self.inner.list().await
+    }
+
+    fn subscribe(&self) -> mpsc::Receiver<RuntimeEvent> {
+        self.inner.subscribe()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_died_with_its_sandbox_before_its_start_is_not_in_its_own_way() {
+    let mut bed = Bed::new(Script::default()).await;
+    bed.parts.runtime = Arc::new(Liar { inner: Arc::clone(&bed.runtime), has_lied: AtomicBool::new(false) });
+    bed.provision().await;
+    bed.run_db().await;
+    bed.start_agent().await;
+    bed.until_db_runs().await;
 }
 
 /// A pod that was deleted without grace is not in the API any more, so the scheduler has given its room away; that it

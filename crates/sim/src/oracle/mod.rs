@@ -164,7 +164,10 @@ impl Court {
                 self.order.rollout.read(call, ticket.revision, object);
             }
             Ok(Answer::List(_) | Answer::Stream | Answer::Done) => {}
-            Err(status) => found.extend(self.order.refused(call, &self.history, status)),
+            Err(status) => {
+                self.not_orphaned(call, ticket, status);
+                found.extend(self.order.refused(call, &self.history, status));
+            }
         }
         if call.is_write() {
             let alone = self.writes.ended(ticket.number);
@@ -182,6 +185,18 @@ impl Court {
             }
         }
         found
+    }
+
+    /// A deletion that would have left dependents behind was refused: somebody else's was done.
+    fn not_orphaned(&mut self, call: &Call, ticket: Ticket, status: &Status) {
+        let is_orphaning = call.delete.as_ref().is_some_and(|one| one.propagation == Some(Propagation::Orphan));
+        if !is_orphaning || ![404, 409].contains(&status.code) {
+            return;
+        }
+        let key = writes::key(call);
+        if let Some(owner) = self.history.snapshot(history::kind_prefix(&key), ticket.revision).get(key.as_str()) {
+            self.orphaning.remove(owner.uid());
+        }
     }
 
     /// A write was answered with the revision at which it was done.
