@@ -25,18 +25,22 @@ pub(super) fn heal(walk: &mut Walk<'_, '_>) {
 }
 
 fn is_to_heal(walk: &Walk<'_, '_>, ordinal: Ordinal, pod: &PodFacts<'_>) -> bool {
-    let asked = || match walk.wishes.heal {
-        HealRollout::NeverReady => true,
-        HealRollout::Off => is_rolled_back(walk.view, pod.revision),
-    };
     // A Parallel set's update replaces it anyway (C-75c).
     let is_left_to_update = || !walk.is_ordered() && walk.is_due_for_update(ordinal, pod);
     walk.set().has_slot(ordinal)
-        && pod.never_ready
-        && !pod.is_ready()
+        && may_take(walk, pod)
         && !pod.terminating
         && !pod.has_ended()
         && pod.revision != walk.revision_for_new(ordinal)
-        && asked()
         && !is_left_to_update()
+}
+
+/// Whether a pod was never ready and may be taken away for that, once it is not wanted as it is. A condemned pod is not
+/// wanted at all: it goes in its turn, whether those below it are ready or not.
+pub(super) fn may_take(walk: &Walk<'_, '_>, pod: &PodFacts<'_>) -> bool {
+    let is_asked = || match walk.wishes.heal {
+        HealRollout::NeverReady => true,
+        HealRollout::Off => is_rolled_back(walk.view, pod.revision),
+    };
+    pod.never_ready && !pod.is_ready() && is_asked()
 }

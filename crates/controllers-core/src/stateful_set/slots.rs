@@ -7,6 +7,7 @@ use meta::{RETENTION_FINALIZER, Timestamp};
 use serde_json::{Value, json};
 
 use super::claims;
+use super::heal;
 use super::plan::{Action, Fact, Step, Wait, Why};
 use super::pod;
 use super::revision::{Choice, template_of};
@@ -451,11 +452,13 @@ impl<'v, 'a> Walk<'v, 'a> {
                 self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(condemned[0].0));
             } else if pod.terminating {
                 self.wait(Step::ScaleDown(*ordinal), Fact::Terminating(*ordinal));
-            // A pod that has ended will never be ready: waiting for it would be for ever (docs/decisions/0017, C-55).
+            // A pod that has ended will never be ready: waiting for it would be for ever (docs/decisions/0017, C-55). One
+            // that healing may take may never be.
             } else if self.is_ordered()
                 && !(pod.is_ready() && self.is_available(pod))
                 && first_unavailable != Some(*ordinal)
                 && !pod.has_ended()
+                && !heal::may_take(self, pod)
             {
                 let on = self.unsettled(*ordinal, pod).unwrap_or(Fact::NotReady(*ordinal));
                 self.wait(Step::ScaleDown(*ordinal), on);

@@ -95,6 +95,33 @@ fn healing_does_not_wait_for_other_slots_because_they_may_wait_for_the_broken_po
 }
 
 #[test]
+fn condemned_pods_that_were_never_ready_do_not_wait_for_each_other_where_rollouts_are_healed() {
+    // C-55: upstream waits for 1 to be ready before 3 goes, and nothing makes it ready. Seed 7869 of the simulator.
+    check(
+        "replicas=1; 0 ready@new; 1 running@other never; 2 ready@old; 3 running@other never",
+        expect![[r#"
+        scale down 3 waits: 3 is not ready
+        scale down 2 waits: 3 is terminating
+        scale down 1 waits: 3 is terminating"#]],
+    );
+    check(
+        "replicas=1 heal; 0 ready@new; 1 running@other never; 2 ready@old; 3 running@other never",
+        expect![[r#"
+        1. delete 3 (ScaledDown)
+        scale down 3 waits: 3 is terminating
+        scale down 2 waits: 3 is terminating
+        scale down 1 waits: 3 is terminating"#]],
+    );
+    // What was ready once may have served somebody: it is left to people.
+    check(
+        "replicas=1 heal; 0 ready@new; 1 running@other ever; 2 running@other ever",
+        expect![[r#"
+        scale down 2 waits: 2 is not ready
+        scale down 1 waits: 2 is terminating"#]],
+    );
+}
+
+#[test]
 fn with_healing_an_absent_block_counts_as_partition_zero() {
     // C-45 would bring the broken pod back.
     check(
