@@ -435,6 +435,7 @@ spec:
     spec: {accessModes: [ReadWriteOnce], storageClassName: growing, resources: {requests: {storage: 16Mi}}}
 YAML
 }
+revision() { kubectl get --raw /api/v1/namespaces/default/pods | python3 -c 'import json, sys; print(json.load(sys.stdin)["metadata"]["resourceVersion"])'; }
 # What happened to the pods since a revision, in the words of a plan.
 happened() {
   kubectl get --raw "/api/v1/namespaces/default/pods?watch=1&resourceVersion=$1&timeoutSeconds=1" | python3 -c '
@@ -451,6 +452,12 @@ for line in sys.stdin:
 }
 # The same from the last plan that was printed.
 foretold() { sed -nE 's/^ +[0-9]+\. after .* (create|delete) (shop-[0-9]+) .*/\1 \2/p' "$1"; }
+# Compares what happened since a revision with the file "planned".
+as_planned() {
+  happened "$1" >steps
+  paste -sd, steps
+  cmp -s planned steps && echo "# as planned" || wrong "planned: $(paste -sd, planned)"
+}
 
 if wants 5; then
   title "5a. roadstead plan"
@@ -478,14 +485,12 @@ YAML
   shop $NEW >new.yaml
   try 2 roadstead plan -f new.yaml
   foretold out >planned
-  rv=$(kubectl get --raw /api/v1/namespaces/default/pods | python3 -c 'import json, sys; print(json.load(sys.stdin)["metadata"]["resourceVersion"])')
+  rv=$(revision)
   at=$(date +%s.%N)
   ok kubectl apply -f new.yaml
   rolled sts/shop
   echo "# took $(date +%s.%N | awk -v at="$at" '{printf "%.1f", $1 - at}') s"
-  happened "$rv" >steps
-  paste -sd, steps
-  cmp -s planned steps && echo "# as planned" || wrong "planned: $(paste -sd, planned)"
+  as_planned "$rv"
   say "(4) fewer pods, and claims of such pods go: the plan names the data that would be lost"
   shop $NEW Delete 2 >fewer.yaml
   try 2 roadstead plan -f fewer.yaml
@@ -524,12 +529,10 @@ YAML
   shop $NEW Retain 3 "roadstead.dev/heal-rollout: never-ready" | sed 's/{name: shop, /&labels: {team: sales}, /' >heal.yaml
   try 2 roadstead plan -f heal.yaml
   foretold out >planned
-  rv=$(kubectl get --raw /api/v1/namespaces/default/pods | python3 -c 'import json, sys; print(json.load(sys.stdin)["metadata"]["resourceVersion"])')
+  rv=$(revision)
   ok kubectl apply -f heal.yaml
   rolled sts/shop
-  happened "$rv" >steps
-  paste -sd, steps
-  cmp -s planned steps && echo "# as planned" || wrong "planned: $(paste -sd, planned)"
+  as_planned "$rv"
   clear_all
 
   title "5b. roadstead why (exit code 0: nothing blocks it, 2: it waits, 3: it is stuck)"

@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let whole = if is_whole { ", all of them" } else { "" };
         let taken = begun.elapsed().as_secs();
         println!(
-            "{number}: {what}: {all} states, {unique} different ones, at most {depth} steps from the start{whole}; {taken} s"
+            "{number}: {what}, crashes: {crashes}: {all} states, {unique} different ones, at most {depth} steps from the start{whole}; {taken} s"
         );
         checker.assert_properties();
     }

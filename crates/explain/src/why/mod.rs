@@ -116,8 +116,8 @@ fn kubectl(namespace: &str, rest: &str) -> String {
 }
 
 /// `1 pod`, `2 pods`.
-fn counted(count: i64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+fn counted<N: std::fmt::Display + From<u8> + PartialEq>(count: N, what: &str) -> String {
+    format!("{count} {what}{}", if count == N::from(1) { "" } else { "s" })
 }
 
 /// A length of time as people say it: `45 s`, `3 min`, `2 h`.

@@ -127,7 +127,7 @@ fn service(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verdict {
     };
     let ready = pods.iter().filter(|pod| is_true(pod, "Ready")).count();
     if ready > 0 {
-        trail.says(about, format!("leads to {}", counted(i64::try_from(ready).unwrap_or(i64::MAX), "ready pod")));
+        trail.says(about, format!("leads to {}", counted(ready, "ready pod")));
         return Verdict::fine();
     }
     let first = Ref::of(first);

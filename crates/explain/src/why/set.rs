@@ -47,7 +47,7 @@ pub(super) fn follow(trail: &mut Trail<'_>, about: &Ref, object: &Value) -> Verd
 pub(super) fn that_makes(cluster: &Cluster, pod: &Ref) -> Option<Ref> {
     let wants = |set: &&Value| {
         let facts = SetFacts::read(set.to_string().as_bytes());
-        facts.is_ok_and(|set| (set.start..set.end()).any(|ordinal| set.pod_name(Ordinal(ordinal)) == pod.name))
+        facts.is_ok_and(|set| set.ordinal_of(&pod.name).is_some_and(|ordinal| set.has_slot(ordinal)))
     };
     let mut sets = cluster.list("StatefulSet", &pod.namespace).filter(|_| pod.kind == "Pod");
     sets.find(wants).map(Ref::of)
