@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use api::resources::PODS;
-use apiserver_core::kinds::KindDef;
+use api::resources::{PERSISTENT_VOLUME_CLAIMS, PODS};
+use apiserver_core::kinds::{self, KindDef};
 use apiserver_core::write::decide_binding;
 use client::Placer;
 use meta::{ResourceVersion, Uid};
@@ -44,10 +44,15 @@ impl Registry {
             return None;
         }
         let placer = self.placer.get()?.clone();
-        let node = placer.place(pod)?;
+        let found = placer.place(pod)?;
         let uid = Uid(pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
         let place = Place { placer, pod: uid, is_stored: false };
-        let binding = json!({"target": {"kind": "Node", "name": node}});
+        let namespace = pod["metadata"]["namespace"].as_str();
+        if !found.claims.iter().all(|(claim, uid)| self.has_claim(namespace, claim, uid)) {
+            tracing::debug!(node = found.node, "a place was found by claims of which one is another by now");
+            return None;
+        }
+        let binding = json!({"target": {"kind": "Node", "name": found.node}});
         match decide_binding(pod, &binding, self.now()) {
             Ok(bound) => {
                 *pod = bound;
@@ -58,5 +63,12 @@ impl Registry {
                 None
             }
         }
+    }
+
+    /// Whether the claim of that name is still this one.
+    fn has_claim(&self, namespace: Option<&str>, name: &str, uid: &Uid) -> bool {
+        let def = kinds::by_resource(&PERSISTENT_VOLUME_CLAIMS);
+        let claim = def.and_then(|def| self.get(def, namespace, name).ok());
+        claim.is_some_and(|claim| claim.uid() == *uid)
     }
 }

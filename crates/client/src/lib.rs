@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use hooked::{Call, Hooked};
 pub use node::{ExecExit, ExecRequest, ExecSession, LogRequest, NodeStreams, TerminalSize};
 pub use object::Object;
-pub use placer::Placer;
+pub use placer::{Place, Placer};
 
 /// The objects of one resource, in one namespace or in all.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -10,7 +10,7 @@ use controllers_core::persistent_volumes::{
 };
 use controllers_core::words::{Note, is_terminating};
 use informer::events::reference_to;
-use informer::{Cacheable, Change, EventRecorder, Informer, Key, Outcome, WorkQueue};
+use informer::{Cacheable, Cached, Change, EventRecorder, Informer, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use meta::{Reason, Status};
@@ -98,15 +98,7 @@ impl Controller for VolumeController {
             }
         });
         let this = Arc::clone(self);
-        self.pods.on_change(move |change| {
-            // Only the end of a pod lets a claim go (N-9).
-            if change.after.as_ref().is_none_or(|pod| is_shut_down(pod)) {
-                let pod = change.newest();
-                for claim in claims_of(pod) {
-                    this.queue.add(Subject::Claim(Key::new(pod.namespace(), claim)));
-                }
-            }
-        });
+        self.pods.on_change(move |change| this.pod_changed(change));
     }
 
     fn wake_all(&self) {
@@ -136,6 +128,23 @@ impl Controller for VolumeController {
 }
 
 impl VolumeController {
+    /// Only the end of a pod lets a claim go (N-9), and one that stands on a node may be what a claim waits for.
+    fn pod_changed(&self, change: &Change<Pod>) {
+        let has_node = |pod: &Arc<Cached<Pod>>| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+        let ends = change.after.as_ref().is_none_or(|pod| is_shut_down(pod));
+        let is_placed = !change.before.as_ref().is_some_and(has_node) && change.after.as_ref().is_some_and(has_node);
+        if !ends && !is_placed {
+            return;
+        }
+        let pod = change.newest();
+        for claim in claims_of(pod) {
+            let is_unbound = || self.claims.get(pod.namespace(), claim).is_some_and(|one| volume_name(&one).is_none());
+            if ends || is_unbound() {
+                self.queue.add(Subject::Claim(Key::new(pod.namespace(), claim)));
+            }
+        }
+    }
+
     fn volume_changed(&self, change: &Change<PersistentVolume>) {
         self.queue.add(Subject::Volume(change.newest().name().to_owned()));
         for volume in [&change.before, &change.after].into_iter().flatten() {
@@ -165,14 +174,15 @@ impl VolumeController {
         let claim = self.claims.get(&key.namespace, &key.name)?;
         let (volumes, classes, nodes) = (self.volumes.list(), self.classes.list(), self.nodes.list());
         let uses = |pod: &Pod| uses(pod, &claim);
-        let in_use = is_terminating(&claim.metadata) && !self.pods.matching(Some(&key.namespace), uses).is_empty();
+        let counts = is_terminating(&claim.metadata) || volume_name(&claim).is_none();
+        let users = if counts { self.pods.matching(Some(&key.namespace), uses) } else { Vec::new() };
         let view = ClaimView {
             claim: &claim.value,
             volumes: volumes.iter().map(|volume| &*volume.value).collect(),
             classes: classes.iter().map(|class| &*class.value).collect(),
             nodes: nodes.iter().map(|node| node.name()).collect(),
             virtual_nodes: nodes.iter().filter(|node| is_virtual(node)).map(|node| node.name()).collect(),
-            in_use,
+            users: users.iter().map(|pod| &*pod.value).collect(),
             volume_root: &self.volume_root,
         };
         Some((plan_claim(&view), reference_to(&*claim.value)))

@@ -92,6 +92,41 @@ async fn a_deleted_pod_comes_back_with_its_claim_and_a_scaled_set_keeps_its_data
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_of_a_pod_that_names_its_node_itself_gets_its_volume_there() {
+    // Upstream lets it wait for ever (decision 12). Whichever comes first: the claim, the pod, or the node.
+    let bed = Bed::start().await;
+    let claim = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    let pod = |claim: &str| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": claim, "namespace": "default"},
+            "spec": {"nodeName": bed::NODE, "automountServiceAccountToken": false,
+                "containers": [{"name": "c", "image": "v1"}],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]}})
+    };
+    let bound = |count: usize| {
+        bed.until(PERSISTENT_VOLUME_CLAIMS, "the claims are bound", move |claims| {
+            claims.iter().filter(|claim| claim["status"]["phase"] == "Bound").count() == count
+        })
+    };
+    bed.create(PODS, pod("before-its-claim")).await;
+    bed.create(PERSISTENT_VOLUME_CLAIMS, claim("before-its-claim")).await;
+    bed.until(EVENTS, "the claim waits", |events| events.iter().any(|event| event["reason"] == "WaitForFirstConsumer"))
+        .await;
+    bed.create(NODES, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": bed::NODE}})).await;
+    bound(1).await;
+    bed.create(PERSISTENT_VOLUME_CLAIMS, claim("after-its-claim")).await;
+    bed.create(PODS, pod("after-its-claim")).await;
+    bound(2).await;
+    for volume in bed.list_all(PERSISTENT_VOLUMES).await {
+        let terms = &volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"];
+        assert_eq!(terms[0]["matchExpressions"][0]["values"], json!([bed::NODE]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_say_how_many_pods_a_set_lacks_and_how_many_it_may() {
     // C-98, under upstream's names.
     let bed = Bed::start().await;

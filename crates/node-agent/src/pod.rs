@@ -207,13 +207,13 @@ impl PodTask {
         self.shared.watches.add(&self.uid, sources::watched(self.machine.pod(), false), &self.own_inbox);
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
-            self.obey();
+            let looked_at = self.obey();
             if self.machine.is_done() {
                 break;
             }
-            // A deadline that has passed without anything being done about it must not become a busy loop.
-            let soonest = self.shared.now().checked_add(PAUSE_MIN).unwrap_or(Timestamp::MAX);
-            let wake = self.next_wake().map(|at| at.max(soonest));
+            // A deadline that had passed by then without anything being done about it must not become a busy loop.
+            let soonest = looked_at.checked_add(PAUSE_MIN).unwrap_or(Timestamp::MAX);
+            let wake = self.next_wake().map(|at| if at <= looked_at { soonest } else { at });
             let clock = self.shared.clock.clone();
             tokio::select! {
                 biased;
@@ -329,8 +329,9 @@ impl PodTask {
         }
     }
 
-    /// Carries out what the machine wants, then what follows from it: content, status, view, answers.
-    fn obey(&mut self) {
+    /// Carries out what the machine wants, then what follows from it: content, status, view, answers. Returns the moment up
+    /// to which deadlines were looked at.
+    fn obey(&mut self) -> Timestamp {
         let mut now = self.shared.now();
         loop {
             for action in self.machine.poll_actions(now) {
@@ -363,6 +364,7 @@ impl PodTask {
                 let _nobody_waits = done.send(());
             }
         }
+        now
     }
 
     fn act(&mut self, action: Action) {

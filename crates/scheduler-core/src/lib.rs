@@ -26,7 +26,7 @@ mod tests;
 
 pub use facts::{BudgetFacts, ClaimFacts, ClassFacts, NodeFacts, PodFacts, VolumeFacts};
 pub use filter::{Decision, Refusal, Unschedulable};
-pub use machine::{Action, Outcome, Scheduler};
+pub use machine::{Action, Ahead, Outcome, Scheduler};
 pub use resources::Resources;
 pub use snapshot::{Key, Snapshot};
 

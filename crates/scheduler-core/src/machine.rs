@@ -77,6 +77,15 @@ pub enum Action {
     },
 }
 
+/// Where a pod that is about to be stored goes ([`Scheduler::place_ahead`]).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ahead {
+    /// Where to.
+    pub node: String,
+    /// The bound claims that this rests on, with their UIDs: others of the same names may be bound elsewhere.
+    pub claims: Vec<(Key, Uid)>,
+}
+
 /// How an action ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -200,15 +209,16 @@ impl Scheduler {
 
     /// Decides for a pod that is about to be stored, and counts it there (decision 24). `None` if others have to be looked
     /// at before it, and if it has to wait for volumes or room: it comes without a node, and its turn comes then.
-    pub fn place_ahead(&mut self, facts: PodFacts) -> Option<String> {
+    pub fn place_ahead(&mut self, facts: PodFacts) -> Option<Ahead> {
         if !self.queue.is_empty() || !facts.is_ours_to_place {
             return None;
         }
         self.snapshot.prepare(&facts);
         let Decision::Bind { node } = self.snapshot.place(&facts) else { return None };
         self.ahead.insert(facts.uid.clone(), None);
+        let claims = self.snapshot.with_uids(facts.claims.iter().cloned());
         self.place_pod(Arc::new(facts), &node);
-        Some(node)
+        Some(Ahead { node, claims })
     }
 
     /// A pod that was given a place is stored, at this revision.
@@ -433,11 +443,7 @@ impl Scheduler {
             Decision::SelectNode { node, claims } => {
                 self.snapshot.put_pod(facts, &node);
                 self.enter(uid, State::Calling);
-                let with_uid = |key: Key| {
-                    let uid = self.snapshot.claims.get(&key).map(|claim| claim.uid.clone()).unwrap_or_default();
-                    (key, uid)
-                };
-                let claims = claims.into_iter().map(with_uid).collect();
+                let claims = self.snapshot.with_uids(claims);
                 actions.push(Action::SelectNode { pod, uid: uid.clone(), node, claims });
             }
             Decision::AwaitVolumes { node } => {

@@ -118,6 +118,15 @@ impl Snapshot {
         self.claims.remove(key);
     }
 
+    /// Claims with their UIDs.
+    pub(crate) fn with_uids(&self, claims: impl IntoIterator<Item = Key>) -> Vec<(Key, Uid)> {
+        let with_uid = |key: Key| {
+            let uid = self.claims.get(&key).map(|claim| claim.uid.clone()).unwrap_or_default();
+            (key, uid)
+        };
+        claims.into_iter().map(with_uid).collect()
+    }
+
     /// Learns a volume; true if something that counts changed.
     pub fn set_volume(&mut self, facts: VolumeFacts) -> bool {
         let name = facts.name.clone();

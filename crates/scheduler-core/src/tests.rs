@@ -429,7 +429,7 @@ fn a_failed_binding_is_tried_again_later_and_holds_nothing_meanwhile() {
 
 /// What a pod that is about to be stored is told.
 fn ahead(scheduler: &mut Scheduler, pod: PodFacts) -> String {
-    scheduler.place_ahead(pod).unwrap_or_else(|| "-".to_owned())
+    scheduler.place_ahead(pod).map_or_else(|| "-".to_owned(), |ahead| ahead.node)
 }
 
 fn on(node: &str) -> Value {
@@ -599,8 +599,8 @@ proptest! {
                 }
                 Step::Placed(number, cpu) => {
                     let name = format!("p{number}");
-                    if !pods.contains_key(&name) && let Some(node) = scheduler.place_ahead(pod_of(&name, cpu, None)) {
-                        bound.insert(name.clone(), node);
+                    if !pods.contains_key(&name) && let Some(ahead) = scheduler.place_ahead(pod_of(&name, cpu, None)) {
+                        bound.insert(name.clone(), ahead.node);
                         pods.insert(name, cpu);
                     }
                 }

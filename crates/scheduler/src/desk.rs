@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use client::Placer;
+use client::{Place, Placer};
 use k8s_openapi::api::core::v1::Pod;
 use meta::{ResourceVersion, Uid};
 use scheduler_core::PodFacts;
@@ -58,9 +58,11 @@ impl Desk {
 }
 
 impl Placer for Desk {
-    fn place(&self, pod: &Value) -> Option<String> {
+    fn place(&self, pod: &Value) -> Option<Place> {
         let pod = Pod::deserialize(pod).ok()?;
-        self.ask_beside(|core| core.place_ahead(PodFacts::of(&pod)))?
+        let ahead = self.ask_beside(|core| core.place_ahead(PodFacts::of(&pod)))??;
+        let claims = ahead.claims.into_iter().map(|(key, uid)| (key.name, uid)).collect();
+        Some(Place { node: ahead.node, claims })
     }
 
     fn stored(&self, pod: &Uid, revision: ResourceVersion) {

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 const PODS: ResourceId = ResourceId::of("", "v1", "pods");
 const NODES: ResourceId = ResourceId::of("", "v1", "nodes");
 const CLAIMS: ResourceId = ResourceId::of("", "v1", "persistentvolumeclaims");
+const VOLUMES: ResourceId = ResourceId::of("", "v1", "persistentvolumes");
 const CLASSES: ResourceId = ResourceId::of("storage.k8s.io", "v1", "storageclasses");
 const BUDGETS: ResourceId = ResourceId::of("policy", "v1", "poddisruptionbudgets");
 const PRIORITIES: ResourceId = ResourceId::of("scheduling.k8s.io", "v1", "priorityclasses");
@@ -78,7 +79,7 @@ impl World {
     }
 
     async fn create(&self, resource: ResourceId, body: Value) -> Arc<Object> {
-        let is_in_cluster = [NODES, CLASSES, PRIORITIES].contains(&resource);
+        let is_in_cluster = [NODES, CLASSES, PRIORITIES, VOLUMES].contains(&resource);
         let target =
             if is_in_cluster { Collection::all(resource) } else { Collection::in_namespace(resource, "default") };
         self.client.create(&target, None, body, &WriteOptions::default()).await.unwrap()
@@ -98,17 +99,13 @@ impl World {
     }
 
     async fn pod(&self, name: &str, cpu: &str, claim: Option<&str>) {
-        let mut body = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
-            "spec": {
-                "automountServiceAccountToken": false,
-                "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }],
-            },
-        });
-        if let Some(claim) = claim {
-            body["spec"]["volumes"] = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": claim } }]);
-        }
-        self.create(PODS, body).await;
+        self.create(PODS, pod(name, cpu, claim)).await;
+    }
+
+    /// As a controller creates one: it takes its place along, if there is one.
+    async fn placed(&self, body: Value) -> Result<Arc<Object>, Status> {
+        let options = WriteOptions { place: true, ..WriteOptions::default() };
+        self.client.create(&Collection::in_namespace(PODS, "default"), None, body, &options).await
     }
 
     /// A pod that wants all of a node of one core.
@@ -149,6 +146,38 @@ impl World {
         });
         found.await.unwrap_or_else(|_| panic!("{count} {resource} did not come to be as wanted"))
     }
+}
+
+fn pod(name: &str, cpu: &str, claim: Option<&str>) -> Value {
+    let mut body = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }],
+        },
+    });
+    if let Some(claim) = claim {
+        body["spec"]["volumes"] = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": claim } }]);
+    }
+    body
+}
+
+/// The claim `data` of the class `late`, with a volume or without.
+fn claim(volume: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "data" },
+        "spec": {
+            "storageClassName": "late", "accessModes": ["ReadWriteOnce"], "volumeName": volume,
+            "resources": { "requests": { "storage": "1Gi" } },
+        },
+    })
+}
+
+fn late_class() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": "late" },
+        "provisioner": "example.com/x", "volumeBindingMode": "WaitForFirstConsumer",
+    })
 }
 
 fn node_of(pod: &Value) -> &str {
@@ -200,39 +229,68 @@ async fn the_place_of_a_pod_whose_binding_was_not_answered_is_not_given_to_anoth
 async fn a_pod_of_a_controller_is_stored_with_its_place_and_an_event_says_so() {
     let world = World::start().await;
     world.node("n1", "1", false).await;
-    let placed = WriteOptions { place: true, ..WriteOptions::default() };
-    let create = |name: &str, cpu: &str, options: &WriteOptions| {
-        let body = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
-            "spec": {
-                "automountServiceAccountToken": false,
-                "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }],
-            },
-        });
-        let (client, options) = (Arc::clone(&world.client), options.clone());
-        async move { client.create(&Collection::in_namespace(PODS, "default"), None, body, &options).await }
-    };
+    let create = |name: &str, cpu: &str| world.placed(pod(name, cpu, None));
     // The scheduler serves once it has seen the node: until then it takes what comes as ever.
     world.pod("warm", "1m", None).await;
     world.wait(PODS, 1, |pod| node_of(pod) == "n1").await;
 
-    let tried = create("a", "600m", &WriteOptions { dry_run: true, ..placed.clone() }).await.unwrap();
+    let trial = WriteOptions { place: true, dry_run: true, ..WriteOptions::default() };
+    let here = Collection::in_namespace(PODS, "default");
+    let tried = world.client.create(&here, None, pod("a", "600m", None), &trial).await.unwrap();
     assert_eq!(node_of(tried.tree()), "", "a trial takes no place");
-    let pod = create("a", "600m", &placed).await.unwrap();
-    assert_eq!((node_of(pod.tree()), &condition(pod.tree())["status"]), ("n1", &json!("True")));
+    let stored = create("a", "600m").await.unwrap();
+    assert_eq!((node_of(stored.tree()), &condition(stored.tree())["status"]), ("n1", &json!("True")));
     let events = world.wait(EVENTS, 2, |event| event["reason"] == "Scheduled").await;
     assert!(events.iter().any(|event| event["message"] == "Successfully assigned default/a to n1"));
 
     // A refused creation holds nothing: the next pod finds the place that is left, and not one less.
-    assert!(create("a", "300m", &placed).await.unwrap_err().is_already_exists());
-    assert_eq!(node_of(create("d", "300m", &placed).await.unwrap().tree()), "n1");
+    assert!(create("a", "300m").await.unwrap_err().is_already_exists());
+    assert_eq!(node_of(create("d", "300m").await.unwrap().tree()), "n1");
     let now = DeleteOptions { grace_period_secs: Some(0), ..DeleteOptions::default() };
     world.client.delete(&ObjectId::namespaced(PODS, "default", "a"), &now).await.unwrap();
-    create("b", "600m", &placed).await.unwrap();
+    create("b", "600m").await.unwrap();
     world.wait(PODS, 1, |pod| node_of(pod) == "n1" && pod["metadata"]["name"] == "b").await;
-    let waits = create("c", "600m", &placed).await.unwrap();
+    let waits = create("c", "600m").await.unwrap();
     assert_eq!(node_of(waits.tree()), "", "there is no room");
     world.wait(PODS, 1, |pod| condition(pod)["reason"] == "Unschedulable").await;
+}
+
+/// Seed 8535: the claim that the scheduler knows is gone, and another has its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_rests_on_a_claim_of_the_past_is_not_taken() {
+    let mut world = World::without_scheduler().await;
+    world.node("n1", "4", false).await;
+    world.create(CLASSES, late_class()).await;
+    let volume = json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": "v" },
+        "spec": {
+            "storageClassName": "late", "accessModes": ["ReadWriteOnce"], "capacity": { "storage": "1Gi" },
+            "hostPath": { "path": "/v" }, "claimRef": { "namespace": "default", "name": "data" },
+        },
+    });
+    world.create(VOLUMES, volume).await;
+    world.create(CLAIMS, claim("v")).await;
+    let data = ObjectId::namespaced(CLAIMS, "default", "data");
+    let bound = Patch::Merge(json!({ "status": { "phase": "Bound" } }));
+    world.client.patch(&data, Some("status"), bound, &WriteOptions::default()).await.unwrap();
+    let stale = Hooked::before(world.server.client("system:roadstead"), |call| {
+        let is_told = call.verb != "watch" || *call.resource != CLAIMS;
+        if is_told { Ok(()) } else { Err(Status::new(Reason::ServiceUnavailable, "connection reset by peer")) }
+    });
+    world.schedule_with(stale, world.server.client("system:kube-scheduler"));
+    // The scheduler serves once it has seen the node.
+    world.pod("warm", "1m", None).await;
+    world.wait(PODS, 1, |pod| node_of(pod) == "n1").await;
+    let first = world.placed(pod("a", "1m", Some("data"))).await.unwrap();
+    assert_eq!(node_of(first.tree()), "n1", "its claim is the one that was bound");
+
+    let unprotected = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+    world.client.patch(&data, None, unprotected, &WriteOptions::default()).await.unwrap();
+    world.client.delete(&data, &DeleteOptions::default()).await.unwrap();
+    world.create(CLAIMS, claim("")).await;
+    // Some try of its own may bind it later, as upstream's scheduler would: what is stored says that it came without.
+    let second = world.placed(pod("b", "1m", Some("data"))).await.unwrap();
+    assert_eq!(node_of(second.tree()), "", "its claim is another");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -300,19 +358,8 @@ async fn every_victim_is_told_who_took_its_place_however_fast_it_goes() {
 async fn a_claim_learns_its_node_before_the_pod_is_bound() {
     let world = World::start().await;
     world.node("n1", "4", false).await;
-    let class = json!({
-        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": "late" },
-        "provisioner": "example.com/x", "volumeBindingMode": "WaitForFirstConsumer",
-    });
-    world.create(CLASSES, class).await;
-    let claim = json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "data" },
-        "spec": {
-            "storageClassName": "late", "accessModes": ["ReadWriteOnce"],
-            "resources": { "requests": { "storage": "1Gi" } },
-        },
-    });
-    world.create(CLAIMS, claim).await;
+    world.create(CLASSES, late_class()).await;
+    world.create(CLAIMS, claim("")).await;
     world.pod("a", "100m", Some("data")).await;
     let selected = |claim: &Value| claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] == "n1";
     world.wait(CLAIMS, 1, selected).await;

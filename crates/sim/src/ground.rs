@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use client::Placer;
+use client::{Place, Placer};
 use meta::{ResourceVersion, Uid};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -246,11 +246,11 @@ impl ToPlacer {
 }
 
 impl Placer for ToPlacer {
-    fn place(&self, pod: &Value) -> Option<String> {
+    fn place(&self, pod: &Value) -> Option<Place> {
         self.ask(|ground, process, placer| {
-            let node = process.is_up().then(|| placer.place(pod))??;
+            let place = process.is_up().then(|| placer.place(pod))??;
             ground.count("event", "placed at its creation");
-            Some(node)
+            Some(place)
         })?
     }
 

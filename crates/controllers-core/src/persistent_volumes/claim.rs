@@ -13,6 +13,7 @@ use super::{
     PROVISIONER, Plan, SELECTED_NODE, STORAGE_PROVISIONER, STORAGE_PROVISIONER_BETA, VOLUME_FINALIZER,
     VOLUME_PROTECTION,
 };
+use crate::pods::is_active;
 use crate::words::{Note, Target, is_terminating};
 
 /// Decides the next steps for one claim.
@@ -29,7 +30,7 @@ pub fn plan_claim(view: &ClaimView<'_>) -> Plan {
 fn unprotect(view: &ClaimView<'_>) -> Plan {
     let claim = view.claim;
     let finalizers = claim.metadata.finalizers.as_deref().unwrap_or_default();
-    let in_use = view.in_use && !meta::mutants::is_on("used-claims-are-unprotected");
+    let in_use = !view.users.is_empty() && !meta::mutants::is_on("used-claims-are-unprotected");
     if in_use || !finalizers.iter().any(|finalizer| finalizer == CLAIM_PROTECTION) {
         return Plan::default();
     }
@@ -67,6 +68,9 @@ fn seek(view: &ClaimView<'_>) -> Plan {
     let waits = class.is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
     let node = annotation(claim, SELECTED_NODE);
     if waits && node.is_none() {
+        if let Some(node) = consumer_node(view) {
+            return select_node(claim, node);
+        }
         let text = "waiting for first consumer to be created before binding";
         return noted(Note::normal("WaitForFirstConsumer", text));
     }
@@ -78,6 +82,23 @@ fn seek(view: &ClaimView<'_>) -> Plan {
         return noted(Note::warning("ProvisioningFailed", text));
     };
     provision(view, class, node)
+}
+
+/// Where a pod stands already that waits for the claim: somebody has given it its node without asking the scheduler, or
+/// the scheduler went by an older claim of this name. Upstream lets such a claim wait for ever (decision 12).
+fn consumer_node<'a>(view: &ClaimView<'a>) -> Option<&'a str> {
+    let active = view.users.iter().copied().filter(|pod| is_active(pod));
+    let mut nodes = active.filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref());
+    nodes.find(|node| view.nodes.contains(node))
+}
+
+/// What the scheduler writes for a pod that it is about to place (N-2).
+fn select_node(claim: &PersistentVolumeClaim, node: &str) -> Plan {
+    let target = Target::of(&claim.metadata);
+    let mut metadata = target.patch_metadata();
+    metadata["annotations"] = json!({SELECTED_NODE: node});
+    let patch = json!({"metadata": metadata});
+    Plan { actions: vec![Action::PatchClaim { claim: target, patch }], notes: Vec::new() }
 }
 
 fn no_volume() -> Note {

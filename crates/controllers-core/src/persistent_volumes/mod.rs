@@ -16,7 +16,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::Value;
 
@@ -62,8 +62,9 @@ pub struct ClaimView<'a> {
     pub nodes: BTreeSet<&'a str>,
     /// Names of those that are virtual: what is provisioned there is marked, so that it may go after its node.
     pub virtual_nodes: BTreeSet<&'a str>,
-    /// Some pod that is scheduled uses the claim (N-9).
-    pub in_use: bool,
+    /// The pods that are scheduled and use the claim ([`uses`]); looked at for a claim that has no volume yet, and for one
+    /// that is being deleted.
+    pub users: Vec<&'a Pod>,
     /// Absolute path of the folder below which local volumes live.
     pub volume_root: &'a str,
 }

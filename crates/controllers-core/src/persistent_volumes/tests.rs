@@ -98,7 +98,24 @@ fn show(plan: &Plan) -> String {
     lines.join("\n")
 }
 
-fn claim_plan(claim_options: &str, volumes: &[&str], in_use: bool) -> Plan {
+/// A pod that uses the claim, on a node or not.
+fn user(node: &str, more: &str) -> Pod {
+    let mut pod = json!({
+        "metadata": {"name": "web-0", "namespace": "default", "uid": "web-0-uid"},
+        "spec": {"containers": [], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}}]},
+    });
+    if !node.is_empty() {
+        pod["spec"]["nodeName"] = json!(node);
+    }
+    match more {
+        "" => {}
+        "terminating" => pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
+        phase => pod["status"] = json!({"phase": phase}),
+    }
+    serde_json::from_value(pod).unwrap()
+}
+
+fn claim_plan(claim_options: &str, volumes: &[&str], users: &[Pod]) -> Plan {
     let claim = claim(claim_options);
     let volumes: Vec<_> = volumes.iter().map(|options| volume(options)).collect();
     let classes = [
@@ -112,13 +129,13 @@ fn claim_plan(claim_options: &str, volumes: &[&str], in_use: bool) -> Plan {
         classes: classes.iter().collect(),
         nodes: BTreeSet::from(["n1"]),
         virtual_nodes: BTreeSet::from(["v1"]),
-        in_use,
+        users: users.iter().collect(),
         volume_root: "/data/volumes",
     })
 }
 
 fn check_claim(claim_options: &str, volumes: &[&str], expected: Expect) {
-    expected.assert_eq(&show(&claim_plan(claim_options, volumes, false)));
+    expected.assert_eq(&show(&claim_plan(claim_options, volumes, &[])));
 }
 
 fn check_volume(options: &str, claim_options: Option<&str>, expected: Expect) {
@@ -147,9 +164,30 @@ fn a_claim_waits_for_its_first_consumer_and_is_then_provisioned_on_its_node() {
 }
 
 #[test]
+fn a_claim_whose_pod_stands_on_a_node_already_goes_there() {
+    // Seed 8535; upstream's trap of `nodeName` with WaitForFirstConsumer (decision 12).
+    let waits = "Normal WaitForFirstConsumer: waiting for first consumer to be created before binding";
+    let selects = r#"patch claim data-web-0 {"metadata":{"annotations":{"volume.kubernetes.io/selected-node":"n1"},"resourceVersion":"7","uid":"c1"}}"#;
+    let table = [
+        ("it stands there", user("n1", ""), selects),
+        ("it says so itself", user("n1", "Pending"), selects),
+        ("it has ended", user("n1", "Failed"), waits),
+        ("it is on its way out", user("n1", "terminating"), waits),
+        ("its node is not there", user("n9", ""), waits),
+    ];
+    for (what, user, expected) in table {
+        assert_eq!(show(&claim_plan("", &[], &[user])), expected, "{what}");
+    }
+    // What was selected is not changed, and a class that does not wait does not ask.
+    let elsewhere = |options| show(&claim_plan(options, &[], &[user("n1", "")]));
+    assert_eq!(elsewhere("node=n7"), show(&claim_plan("node=n7", &[], &[])));
+    assert_eq!(elsewhere("class=now"), show(&claim_plan("class=now", &[], &[])));
+}
+
+#[test]
 fn a_volume_on_a_virtual_node_says_so() {
     let mark = |node: &str| {
-        let plan = claim_plan(&format!("node={node}"), &[], false);
+        let plan = claim_plan(&format!("node={node}"), &[], &[]);
         let Some(Action::CreateVolume { body, .. }) = plan.actions.first() else { panic!("a volume is made") };
         body["metadata"]["annotations"].get("roadstead.dev/virtual").cloned()
     };
@@ -316,7 +354,7 @@ fn classes_are_missing_foreign_or_given_later() {
 #[test]
 fn a_claim_in_use_is_kept_until_its_pods_are_gone() {
     // N-9, N-57.
-    assert_eq!(claim_plan("terminating", &[], true), Plan::default());
+    assert_eq!(claim_plan("terminating", &[], &[user("n1", "")]), Plan::default());
     check_claim(
         "terminating",
         &[],

@@ -30,8 +30,8 @@ mod witness;
 struct OnlyNode;
 
 impl client::Placer for OnlyNode {
-    fn place(&self, _pod: &Value) -> Option<String> {
-        Some(NODE.to_owned())
+    fn place(&self, _pod: &Value) -> Option<client::Place> {
+        Some(client::Place { node: NODE.to_owned(), claims: Vec::new() })
     }
 
     fn stored(&self, _pod: &meta::Uid, _revision: meta::ResourceVersion) {}
