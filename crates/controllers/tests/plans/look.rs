@@ -26,7 +26,7 @@ fn kinds() -> [(ResourceId, &'static str); 4] {
     ]
 }
 
-/// The objects that a forecast looks at. Of the node and the storage class there is nothing but this in the bed.
+/// The objects that a forecast looks at. Of the node there is nothing but this in the bed.
 pub async fn copy(bed: &Bed) -> Cluster {
     let mut cluster = Cluster::default();
     for (resource, kind) in kinds() {
@@ -35,14 +35,14 @@ pub async fn copy(bed: &Bed) -> Cluster {
             cluster.insert(object);
         }
     }
-    for mut volume in bed.list_all(PERSISTENT_VOLUMES).await {
-        volume["kind"] = json!("PersistentVolume");
-        cluster.insert(volume);
+    for (resource, kind) in [(PERSISTENT_VOLUMES, "PersistentVolume"), (STORAGE_CLASSES, "StorageClass")] {
+        for mut object in bed.list_all(resource).await {
+            object["kind"] = json!(kind);
+            cluster.insert(object);
+        }
     }
     let ready = json!([{"type": "Ready", "status": "True"}]);
     cluster.insert(json!({"kind": "Node", "metadata": {"name": NODE}, "status": {"conditions": ready}}));
-    let default = json!({"storageclass.kubernetes.io/is-default-class": "true"});
-    cluster.insert(json!({"kind": "StorageClass", "metadata": {"name": "local", "annotations": default}}));
     cluster
 }
 
