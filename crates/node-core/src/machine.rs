@@ -83,6 +83,8 @@ pub struct PodMachine {
     volumes_backoff: Backoff,
     pub(crate) sandbox: Once,
     sandbox_backoff: Backoff,
+    /// A sandbox died while one was being made: perhaps the one whose making is yet to be told.
+    sandbox_died_meanwhile: bool,
     pub(crate) ips: Vec<IpAddr>,
     pub(crate) containers: Vec<Container>,
     pub(crate) seen_at: Timestamp,
@@ -117,6 +119,7 @@ impl PodMachine {
             volumes_backoff: Backoff::step(),
             sandbox: Once::Todo,
             sandbox_backoff: Backoff::step(),
+            sandbox_died_meanwhile: false,
             ips: Vec::new(),
             containers,
             seen_at: started.unwrap_or(now),
@@ -291,7 +294,10 @@ impl PodMachine {
     }
 
     fn sandbox_answered(&mut self, result: Result<Vec<IpAddr>, String>, now: Timestamp) {
+        let died_meanwhile = std::mem::take(&mut self.sandbox_died_meanwhile);
         self.sandbox = match result {
+            // One that lives is found by the next try.
+            Ok(_) if died_meanwhile => Once::Todo,
             Ok(ips) => {
                 self.sandbox_backoff.reset();
                 self.ips = ips;
@@ -315,8 +321,9 @@ impl PodMachine {
                 container.exited(&id, exit, &around, &mut self.pending);
             }
         }
-        if !matches!(self.sandbox, Once::Doing) {
-            self.sandbox = Once::Todo;
+        match self.sandbox {
+            Once::Doing => self.sandbox_died_meanwhile = true,
+            Once::Todo | Once::Failed { .. } | Once::Done => self.sandbox = Once::Todo,
         }
         self.ips.clear();
         if self.gate != Gate::Predecessor {

@@ -39,8 +39,9 @@ fn what_was_found_stays_found() {
     // 4513: a container that was made, though the runtime said that it failed, and lost its sandbox was in its own way.
     // 7869: two broken pods held a scale-down for ever, though their set heals.
     // 8535: a pod was given a place by a former claim of the same name, and the new one waited for ever.
+    // 14897, 19142: a sandbox that died before it was told to be there was taken for alive.
     // 4048: a refused deletion that would have left the pods behind counted as done (the judge's fault).
-    for seed in [50, 66, 259, 965, 1554, 1844, 2099, 4048, 4513, 6835, 7869, 8535, 17472] {
+    for seed in [50, 66, 259, 965, 1554, 1844, 2099, 4048, 4513, 6835, 7869, 8535, 14897, 17472, 19142] {
         let outcome = run(&Scenario::of(seed), false);
         let said = outcome.violation.map(|violation| violation.to_string());
         assert_eq!(said, None, "replay: cargo xtask sim --seed {seed} --trace");

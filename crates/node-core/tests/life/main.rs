@@ -866,6 +866,38 @@ fn a_dead_sandbox_is_made_anew_with_its_init_containers_after_a_new_confirmation
 }
 
 #[test]
+fn a_sandbox_that_died_before_it_was_told_to_be_there_is_made_again() {
+    // Seeds 14897 and 19142 of the simulator: no container could be made in it, for ever.
+    check(
+        json!({"containers": [{"name": "c"}]}),
+        "@0
+         confirm yes
+         volumes ok
+         died
+         sandbox ok
+         confirm yes
+         volumes ok
+         sandbox ok
+         found c
+         started c
+         status",
+        expect![[r#"
+            @0 -> confirm?
+            confirm yes -> volumes!; sandbox!
+            volumes ok -> -
+            died -> confirm?
+            sandbox ok -> -
+            confirm yes -> volumes!; sandbox!
+            volumes ok -> -
+            sandbox ok -> find c
+            found c -> Pulled[Container image "img" already present on machine and can be accessed by the pod]; start c#0
+            started c -> Created[Container created]; Started[Container started]
+            status -> Running Ready | c running, ready
+        "#]],
+    );
+}
+
+#[test]
 fn readiness_gates_hold_the_pod_back() {
     // N-35: a gate without a condition counts as False.
     let mut gated = pod(json!({"containers": [{"name": "c"}], "readinessGates": [{"conditionType": "a.b/c"}]}));
