@@ -37,8 +37,8 @@ impl Drop for Place {
 }
 
 impl Registry {
-    /// Binds a pod that is about to be created, as a binding right after would; `None` if that is not asked for, or if
-    /// the scheduler has to see the pod first.
+    /// Binds a pod that is about to be created, as a binding right after would; `None` if that is not asked for, if the
+    /// scheduler has to see the pod first, or if it went by a claim that is another by now.
     pub(crate) fn take_place(&self, def: &KindDef, pod: &mut Value, options: &WriteOptions) -> Option<Place> {
         if !options.place || def.kind.resource != PODS {
             return None;

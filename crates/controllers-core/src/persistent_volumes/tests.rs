@@ -98,15 +98,13 @@ fn show(plan: &Plan) -> String {
     lines.join("\n")
 }
 
-/// A pod that uses the claim, on a node or not.
+/// A pod that uses the claim on a node, in a phase or terminating.
 fn user(node: &str, more: &str) -> Pod {
     let mut pod = json!({
         "metadata": {"name": "web-0", "namespace": "default", "uid": "web-0-uid"},
-        "spec": {"containers": [], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}}]},
+        "spec": {"nodeName": node, "containers": [],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}}]},
     });
-    if !node.is_empty() {
-        pod["spec"]["nodeName"] = json!(node);
-    }
     match more {
         "" => {}
         "terminating" => pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
